@@ -1,0 +1,4 @@
+#ifndef C_HOLDFAST_CURL_H
+#define C_HOLDFAST_CURL_H
+#include <curl/curl.h>
+#endif

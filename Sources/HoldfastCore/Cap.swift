@@ -1,0 +1,141 @@
+public enum CapMode: UInt8, Hashable, Sendable {
+    case enforce = 0
+    /// Decides, counts and labels; never refuses.
+    case observe = 1
+
+    public var name: String {
+        switch self {
+        case .enforce: "enforce"
+        case .observe: "observe"
+        }
+    }
+}
+
+/// A rule: at most `limit` per period, for the requests that its scope selects.
+public struct Cap: Hashable, Sendable {
+    /// Unique, chosen by the operator; also the identity under which spending is kept, so a cap that
+    /// is deleted and made again within its period does not start from zero.
+    public var name: String
+    public var unit: CapUnit
+    public var limit: Amount
+    public var period: PeriodKind
+    /// IANA name of the zone its periods start in.
+    public var zone: String
+    /// Requests must have exactly these values. Empty: every request.
+    public var scope: [ScopeDimension: String]
+    /// One account for each combination of values of these dimensions; requests that lack one of
+    /// them are not counted. Empty: one account for all.
+    public var each: [ScopeDimension]
+    public var mode: CapMode
+
+    public init(
+        name: String, unit: CapUnit, limit: Amount, period: PeriodKind, zone: String = "UTC",
+        scope: [ScopeDimension: String] = [:], each: [ScopeDimension] = [],
+        mode: CapMode = .enforce
+    ) {
+        precondition(limit.rawValue <= Limits.amountMax, "a limit above Limits.amountMax")
+        self.name = name
+        self.unit = unit
+        self.limit = limit
+        self.period = period
+        self.zone = zone
+        self.scope = scope
+        self.each = each
+        self.mode = mode
+    }
+
+    /// The values that tell this cap's accounts apart for such a request, or `nil` when the cap does
+    /// not apply to it.
+    public func accountValues(for request: ScopeValues) -> [String]? {
+        for (dimension, value) in scope where request[dimension] != value { return nil }
+        var values: [String] = []
+        for dimension in each {
+            guard let value = request[dimension] else { return nil }
+            values.append(value)
+        }
+        return values
+    }
+
+    /// What the cap is counted against, for people: `tenant=acme`, `each user`, `global`.
+    public var scopeDescription: String {
+        let fixed = ScopeDimension.allCases.compactMap { dimension in
+            scope[dimension].map { "\(dimension.name)=\($0)" }
+        }
+        let varying = each.map { "each \($0.name)" }
+        let parts = fixed + varying
+        return parts.isEmpty ? "global" : parts.joined(separator: ", ")
+    }
+}
+
+/// Names one account: one cap × one combination of scope values × one period.
+public struct AccountKey: Hashable, Sendable {
+    public let cap: String
+    public let unit: CapUnit
+    public let period: PeriodKind
+    public let periodID: Int64
+    public let values: [String]
+
+    public init(
+        cap: String, unit: CapUnit, period: PeriodKind, periodID: Int64, values: [String]
+    ) {
+        self.cap = cap
+        self.unit = unit
+        self.period = period
+        self.periodID = periodID
+        self.values = values
+    }
+
+    /// `cap|usd|day|20778|value|…`, with `%`, `|` and control characters percent-encoded: the form
+    /// in which the key is stored and sent.
+    public var text: String {
+        ([cap, unit.name, period.name, String(periodID)] + values)
+            .map(Self.escape).joined(separator: "|")
+    }
+
+    public init?(text: String) {
+        let parts = text.split(separator: "|", omittingEmptySubsequences: false)
+        guard parts.count >= 4, let cap = Self.unescape(parts[0]), !cap.isEmpty,
+            let unit = CapUnit.allCases.first(where: { $0.name == parts[1] }),
+            let period = PeriodKind.allCases.first(where: { $0.name == parts[2] }),
+            let periodID = Int64(parts[3])
+        else { return nil }
+        var values: [String] = []
+        for part in parts.dropFirst(4) {
+            guard let value = Self.unescape(part) else { return nil }
+            values.append(value)
+        }
+        self.init(cap: cap, unit: unit, period: period, periodID: periodID, values: values)
+    }
+
+    private static func escape(_ text: String) -> String {
+        var out: [UInt8] = []
+        let hex = Array("0123456789ABCDEF".utf8)
+        for byte in text.utf8 {
+            if byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%")
+                || byte == UInt8(ascii: "|")
+            {
+                out += [UInt8(ascii: "%"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]
+            } else {
+                out.append(byte)
+            }
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+
+    private static func unescape(_ text: Substring) -> String? {
+        var out: [UInt8] = []
+        var bytes = Array(text.utf8)[...]
+        while let byte = bytes.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                out.append(byte)
+                continue
+            }
+            guard bytes.count >= 2,
+                let value = UInt8(String(decoding: bytes.prefix(2), as: UTF8.self), radix: 16)
+            else { return nil }
+            out.append(value)
+            bytes = bytes.dropFirst(2)
+        }
+        return String(validating: out, as: UTF8.self)
+    }
+}
