@@ -1,0 +1,119 @@
+public import HoldfastCore
+
+/// Where accounts are kept.
+public enum StoreLocation: Hashable, Sendable, CustomStringConvertible {
+    /// A file path, relative ones to the working directory.
+    case sqlite(String)
+
+    public var description: String {
+        switch self {
+        case .sqlite(let path): "sqlite:\(path)"
+        }
+    }
+
+    init(_ text: String) throws(ValueError) {
+        let example = "write it as sqlite:holdfast.db"
+        guard let colon = text.firstIndex(of: ":") else {
+            throw ValueError("does not say which kind of store", suggestion: example)
+        }
+        guard text[..<colon] == "sqlite" else {
+            throw ValueError("is not a kind of store that is supported", suggestion: example)
+        }
+        let path = text[text.index(after: colon)...]
+        guard !path.isEmpty, !path.utf8.contains(0) else {
+            throw ValueError("has no path", suggestion: example)
+        }
+        self = .sqlite(String(path))
+    }
+}
+
+/// How to reach one provider.
+public struct ProviderSettings: Sendable {
+    /// Sent upstream. `nil`: callers bring the provider's key themselves.
+    public var apiKey: Secret?
+    /// `http(s)://host[:port][/path]` without a slash at the end; `nil` for the provider's own.
+    public var baseURL: String?
+    public var connectTimeout: Duration?
+    /// How long the provider may be silent within one response.
+    public var idleTimeout: Duration?
+    /// Asked for where the caller does not, because leaving it out can select a dearer one.
+    public var serviceTier: String?
+
+    public init(
+        apiKey: Secret? = nil, baseURL: String? = nil, connectTimeout: Duration? = nil,
+        idleTimeout: Duration? = nil, serviceTier: String? = nil
+    ) {
+        self.apiKey = apiKey
+        self.baseURL = baseURL
+        self.connectTimeout = connectTimeout
+        self.idleTimeout = idleTimeout
+        self.serviceTier = serviceTier
+    }
+}
+
+/// A virtual key: what it stands for, and the secret by which callers show that they have it.
+public struct KeyEntry: Sendable {
+    public var policy: KeyPolicy
+    public var secret: Secret
+
+    public init(policy: KeyPolicy, secret: Secret) {
+        self.policy = policy
+        self.secret = secret
+    }
+}
+
+/// The operator's own price for one model, in place of the built-in table's.
+public struct PriceOverride: Hashable, Sendable {
+    public var provider: String
+    public var model: String
+    public var input: TokenPrice
+    public var output: TokenPrice
+    /// `nil`: not known to be different from `input`.
+    public var cacheRead: TokenPrice?
+    /// `nil`: not known to be different from `input`.
+    public var cacheWrite: TokenPrice?
+    /// Most tokens, input and output together.
+    public var contextTokens: UInt64?
+    public var outputTokensMax: UInt64?
+
+    public init(
+        provider: String, model: String, input: TokenPrice, output: TokenPrice,
+        cacheRead: TokenPrice? = nil, cacheWrite: TokenPrice? = nil, contextTokens: UInt64? = nil,
+        outputTokensMax: UInt64? = nil
+    ) {
+        self.provider = provider
+        self.model = model
+        self.input = input
+        self.output = output
+        self.cacheRead = cacheRead
+        self.cacheWrite = cacheWrite
+        self.contextTokens = contextTokens
+        self.outputTokensMax = outputTokensMax
+    }
+}
+
+/// Bounds of one edge, and what it may do to a request that does not fit.
+public struct EdgeLimits: Hashable, Sendable {
+    /// Larger request bodies are refused.
+    public var bodyByteCountMax = Limits.bodyByteCountMaxDefault
+    /// Larger request heads are refused.
+    public var headerByteCountMax = 64 << 10
+    /// Accounts that callers can bring into being by sending new scope values. Bounds the store's
+    /// growth.
+    public var newAccountsPerMinuteMax = 600
+    /// How long a request waits for budget before it is refused.
+    public var wait: Duration = .seconds(2)
+    /// How long requests in flight may go on after a stop was asked for.
+    public var drain: Duration = .seconds(30)
+    /// How much of one response may wait for a slow caller.
+    public var streamBufferByteCountMax = 8 << 20
+    /// Whether the output limit of a request may be lowered to what its caps can pay.
+    public var clamps = true
+    /// Never lowered below this many tokens.
+    public var clampMinimumTokens: UInt64 = 16
+    /// The request header, in lower case, that sets a dimension for keys that allow it. Dimensions
+    /// that are not in here keep the edge's own header names.
+    public var scopeHeaders: [ScopeDimension: String] = [:]
+
+    public init() {}
+}

@@ -1,0 +1,215 @@
+public import HoldfastCore
+
+/// One account at the counter: who holds how much of it, and who may have more.
+///
+/// The only safety check in here is *exposure after the grant ≤ limit*, with
+/// exposure = base + Σ over sessions of max(granted − released, spent + held). Everything else, the queue,
+/// recalls, central mode and the size of grants, is about never blocking while there is room, and
+/// could be wrong without a cap being crossed.
+///
+/// Pure: the shell calls `apply` for what sessions report, then `decide` once for the batch, commits
+/// `stored`, and only then carries out the actions.
+public struct AccountLedger: Sendable, Equatable {
+    public struct Line: Sendable, Equatable {
+        public let session: SessionID
+        public internal(set) var granted: Amount = .zero
+        public internal(set) var released: Amount = .zero
+        public internal(set) var spent: Amount = .zero
+        public internal(set) var overrun: Amount = .zero
+        public internal(set) var held: Amount = .zero
+        var wish: LeaseWish?
+        var unmetWish: UInt64 = 0
+
+        init(session: SessionID) { self.session = session }
+
+        /// The most that this session can have spent. Holds count on top of what was spent: after
+        /// an overrun they can be more than what is left of the slice.
+        public var exposure: Amount {
+            max(granted.excess(over: released), spent.saturatingAdd(held))
+        }
+        /// Granted and neither released nor spent: in holds, or idle.
+        var outstanding: Amount { granted.excess(over: released).excess(over: spent) }
+    }
+
+    /// What the account depends on besides itself, as of now.
+    public struct Context: Sendable {
+        public var limit: Amount
+        /// The period is current (or about to start) and the cap exists.
+        public var isOpen: Bool
+        /// Sessions with a live connection, ascending.
+        public var reachable: [SessionID]
+
+        public init(limit: Amount, isOpen: Bool, reachable: [SessionID]) {
+            self.limit = limit
+            self.isOpen = isOpen
+            self.reachable = reachable
+        }
+
+        func reaches(_ session: SessionID) -> Bool { reachable.contains(session) }
+    }
+
+    public enum Action: Sendable, Equatable {
+        case tell(SessionID, LeaseGrant)
+        case recall(SessionID, epoch: UInt64)
+    }
+
+    /// Why a report was not believed. Nothing of it is taken.
+    public enum Refusal: Error, Sendable, Equatable {
+        case amountOutOfBounds
+        case releasedMoreThanGranted
+        case spentMoreThanGranted
+    }
+
+    struct RecallRound: Sendable, Equatable {
+        var epoch: UInt64
+        var session: SessionID
+        var wishNumber: UInt64
+        var waitingFor: [SessionID]
+    }
+
+    /// Spent by sessions that are closed.
+    public internal(set) var base: Amount
+    /// The store has lost a write: an edge has seen more granted than is stored.
+    public internal(set) var isFrozen: Bool
+    /// Ascending by session. An array, so that no decision depends on hash order.
+    public internal(set) var lines: [Line]
+
+    /// Sessions whose first waiting request cannot be granted yet, first come first served.
+    var queue: [SessionID] = []
+    var recall: RecallRound?
+    var recallEpoch: UInt64 = 0
+    var isCentral = false
+    /// Slowly falling maximum of what one request needs here.
+    var typicalNeed: Amount = .zero
+
+    public init() {
+        base = .zero
+        isFrozen = false
+        lines = []
+    }
+
+    public var exposure: Amount {
+        lines.reduce(base) { $0.saturatingAdd($1.exposure) }
+    }
+
+    public var totalSpent: Amount {
+        lines.reduce(base) { $0.saturatingAdd($1.spent) }
+    }
+
+    public var totalHeld: Amount {
+        lines.reduce(.zero) { $0.saturatingAdd($1.held) }
+    }
+
+    public var isWaitedFor: Bool { !queue.isEmpty }
+
+    // MARK: - Facts in
+
+    /// Takes what a session says. Idempotent, and indifferent to order and loss.
+    public mutating func apply(
+        _ report: LeaseReport, from session: SessionID
+    ) throws(Refusal) {
+        try check(report, from: session)
+        let index = ensureLine(session)
+        if report.granted > lines[index].granted {
+            // A grant was seen that is not stored. What else was lost cannot be known from here.
+            lines[index].granted = report.granted
+            isFrozen = true
+        }
+        lines[index].released = max(lines[index].released, report.released)
+        lines[index].spent = max(lines[index].spent, report.spent)
+        lines[index].overrun = max(lines[index].overrun, report.overrun)
+        lines[index].held = report.held
+        if let wish = report.wish, wish.number > (lines[index].wish?.number ?? 0) {
+            takeWish(wish, at: index)
+        }
+        if report.recallEpoch != 0, let round = recall, report.recallEpoch >= round.epoch {
+            recall?.waitingFor.removeAll { $0 == session }
+        }
+    }
+
+    private func check(_ report: LeaseReport, from session: SessionID) throws(Refusal) {
+        let amounts = [
+            report.granted, report.released, report.spent, report.held, report.overrun,
+            report.wish?.need ?? .zero, report.wish?.ceiling ?? .zero,
+        ]
+        guard amounts.allSatisfy({ $0.rawValue <= Limits.amountMax }) else {
+            throw .amountOutOfBounds
+        }
+        let known = line(of: session)
+        let granted = max(known?.granted ?? .zero, report.granted)
+        let overrun = max(known?.overrun ?? .zero, report.overrun)
+        guard report.released <= granted else { throw .releasedMoreThanGranted }
+        // Four bounded amounts cannot overflow 64 bits.
+        guard report.released + report.spent <= granted + overrun else {
+            throw .spentMoreThanGranted
+        }
+    }
+
+    private mutating func takeWish(_ wish: LeaseWish, at index: Int) {
+        lines[index].wish = wish
+        let session = lines[index].session
+        let wants = wish.need > lines[index].granted
+        if !wants {
+            queue.removeAll { $0 == session }
+            if recall?.session == session { recall = nil }
+            return
+        }
+        let line = lines[index]
+        let need = wish.need.excess(over: line.released.saturatingAdd(line.spent))
+            .excess(over: line.held)
+        let faded = Amount(typicalNeed.rawValue - typicalNeed.rawValue / 16)
+        typicalNeed = max(need, faded)
+        if !queue.contains(session) { queue.append(session) }
+    }
+
+    /// The connection of a session is gone. Its slice stays charged: what it spent is not known.
+    public mutating func disconnect(_ session: SessionID) {
+        queue.removeAll { $0 == session }
+        recall?.waitingFor.removeAll { $0 == session }
+        if recall?.session == session { recall = nil }
+        if let index = lineIndex(session) { lines[index].wish = nil }
+    }
+
+    /// The session has been closed for good. What it did not release stays charged (presumed spent).
+    public mutating func close(_ session: SessionID) {
+        disconnect(session)
+        guard let index = lineIndex(session) else { return }
+        base = base.saturatingAdd(lines[index].exposure)
+        lines.remove(at: index)
+    }
+
+    /// Holders that have not answered by now count as unreachable for this round.
+    public mutating func recallTimedOut(epoch: UInt64) {
+        guard recall?.epoch == epoch else { return }
+        recall?.waitingFor = []
+    }
+
+    // MARK: - Lines
+
+    public func line(of session: SessionID) -> Line? {
+        lineIndex(session).map { lines[$0] }
+    }
+
+    func lineIndex(_ session: SessionID) -> Int? {
+        let index = insertionIndex(session)
+        return index < lines.count && lines[index].session == session ? index : nil
+    }
+
+    private func insertionIndex(_ session: SessionID) -> Int {
+        var low = 0
+        var high = lines.count
+        while low < high {
+            let middle = (low + high) / 2
+            if lines[middle].session < session { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    private mutating func ensureLine(_ session: SessionID) -> Int {
+        let index = insertionIndex(session)
+        if index == lines.count || lines[index].session != session {
+            lines.insert(Line(session: session), at: index)
+        }
+        return index
+    }
+}
