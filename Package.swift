@@ -37,7 +37,7 @@ let pure: [Target] = [
     .target(
         name: "HoldfastProviders", dependencies: ["HoldfastCore"],
         resources: [.embedInCode("Prices/prices.tsv")]),
-    .target(name: "HoldfastWire", dependencies: ["HoldfastCore", "HoldfastLedger", protobuf]),
+    .target(name: "HoldfastWire", dependencies: ["HoldfastCore", protobuf]),
 ]
 
 // MARK: - Interop: the only targets that may import C.
@@ -50,6 +50,9 @@ let interop: [Target] = [
 // MARK: - Shells.
 
 let shells: [Target] = [
+    .target(
+        name: "HoldfastTransport",
+        dependencies: ["HoldfastCore", "HoldfastWire", crypto, nioCore]),
     .target(name: "HoldfastStore", dependencies: ["HoldfastCore", "HoldfastLedger", grdb]),
     .target(name: "HoldfastConfig", dependencies: ["HoldfastCore", "HoldfastProviders", yams]),
     .target(
@@ -59,13 +62,14 @@ let shells: [Target] = [
         name: "HoldfastCounter",
         dependencies: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastStore", "HoldfastWire",
-            "HoldfastAdmin", crypto, logging, nioCore, nioPosix, lifecycle,
+            "HoldfastAdmin", "HoldfastTransport", crypto, logging, nioCore, nioPosix, lifecycle,
         ]),
     .target(
         name: "HoldfastEdge",
         dependencies: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire", "HoldfastEgress",
-            "HoldfastAdmin", crypto, logging, nioCore, nioHTTP1, nioPosix, lifecycle,
+            "HoldfastAdmin", "HoldfastTransport", crypto, logging, nioCore, nioHTTP1, nioPosix,
+            lifecycle,
         ]),
     .target(
         name: "HoldfastTestKit",
@@ -79,6 +83,7 @@ let shells: [Target] = [
             "HoldfastConfig", "HoldfastStore", "HoldfastCounter", "HoldfastEdge",
             "HoldfastEgress", "HoldfastAdmin", "HoldfastTestKit", logging, lifecycle, nioCore,
             nioPosix, .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         ]),
 ]
 
@@ -103,7 +108,7 @@ let tests: [Target] = [
         name: "HoldfastCounterTests",
         dependencies: [
             "HoldfastCounter", "HoldfastStore", "HoldfastWire", "HoldfastLedger", "HoldfastCore",
-            logging,
+            "HoldfastAdmin", "HoldfastTransport", logging, nioCore, nioPosix, lifecycle,
         ]),
     .testTarget(
         name: "HoldfastEdgeTests",

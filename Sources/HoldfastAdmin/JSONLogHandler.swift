@@ -1,9 +1,10 @@
 internal import Glibc
 package import Logging
 
-/// Writes each event as one line of JSON to standard error:
+/// Writes each event as one line of JSON (here in two) to standard error:
 ///
-///     {"timestamp":"2026-11-21T10:15:30.123Z","level":"info","label":"edge","message":"…","port":"8080"}
+///     {"timestamp":"2026-11-21T10:15:30.123Z","level":"info","label":"edge","message":"…",
+///      "port":"8080"}
 ///
 /// Metadata is flattened into the object: dictionaries become dotted names, arrays stay arrays of
 /// text. A name that the line itself uses gets the prefix `metadata.`.
@@ -101,9 +102,9 @@ package struct JSONLogHandler: LogHandler {
         out.append(UInt8(ascii: "]"))
     }
 
-    /// One `write` per line, so that lines of several threads do not mix (the kernel keeps writes to
-    /// a pipe of up to 4 KiB whole). A line that cannot be written is lost: there is nowhere left to
-    /// report it, and logging must not stop the process.
+    /// One `write` per line, so that lines of several threads do not mix (the kernel keeps writes
+    /// to a pipe of up to 4 KiB whole). A line that cannot be written is lost: there is nowhere left
+    /// to report it, and logging must not stop the process.
     private static func writeToStandardError(_ line: [UInt8]) {
         line.withUnsafeBytes { bytes in
             var rest = bytes[...]

@@ -6,8 +6,8 @@ enum JSONText {
         return String(decoding: out, as: UTF8.self)
     }
 
-    /// Control characters are escaped, so the literal never contains a line break. U+2028 and U+2029
-    /// are too: some log viewers end a line there.
+    /// Control characters are escaped, so the literal never contains a line break. U+2028 and
+    /// U+2029 are too: some log viewers end a line there.
     static func append(_ text: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
         for scalar in text.unicodeScalars {

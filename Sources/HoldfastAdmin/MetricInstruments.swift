@@ -49,7 +49,7 @@ package final class MetricGauge: MetricInstrument {
 
 /// Counts observations in buckets with fixed bounds. Safe to call from anywhere; takes no lock.
 package final class MetricHistogram: MetricInstrument {
-    /// Bounds in nanoseconds from 100 µs to 100 s, for the latency of requests and of store commits.
+    /// Bounds in nanoseconds from 100 µs to 100 s, for the latency of requests and of commits.
     package static let latencyBounds: [UInt64] = [
         100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000,
         50_000_000, 100_000_000, 250_000_000, 500_000_000, 1_000_000_000, 2_500_000_000,

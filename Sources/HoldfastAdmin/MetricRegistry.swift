@@ -134,8 +134,8 @@ package final class MetricFamily<Instrument: Sendable>: Sendable {
         self.make = make
     }
 
-    /// The instrument for these label values, made when it is new. Takes a lock: hot paths look it up
-    /// once and keep it.
+    /// The instrument for these label values, made when it is new. Takes a lock: hot paths look it
+    /// up once and keep it.
     package func with(_ values: String...) -> Instrument {
         precondition(
             values.count == labelNames.count, "\(name) takes \(labelNames.count) label values")

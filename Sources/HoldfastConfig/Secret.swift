@@ -47,7 +47,8 @@ extension Secret {
     /// Too short to be looked for inside a secret: they also occur in good ones.
     private static let placeholders: Set<String> = [
         "secret", "mysecret", "thesecret", "password", "passw0rd", "example", "testtest", "testkey",
-        "apikey", "12345678", "123456789", "1234567890", "abcdefgh", "dummykey", "skdummy", "sktest",
+        "apikey", "12345678", "123456789", "1234567890", "abcdefgh", "dummykey", "skdummy",
+        "sktest",
     ]
     private static let placeholderParts = [
         "changeme", "changethis", "replaceme", "placeholder", "xxxx", "yourkey", "yourapikey",

@@ -68,9 +68,9 @@ public struct PriceOverride: Hashable, Sendable {
     public var model: String
     public var input: TokenPrice
     public var output: TokenPrice
-    /// `nil`: not known to be different from `input`.
+    /// `nil`: not given. Whoever prices with it must not take it for cheaper than it may be.
     public var cacheRead: TokenPrice?
-    /// `nil`: not known to be different from `input`.
+    /// `nil`: not given. Whoever prices with it must not take it for cheaper than it may be.
     public var cacheWrite: TokenPrice?
     /// Most tokens, input and output together.
     public var contextTokens: UInt64?

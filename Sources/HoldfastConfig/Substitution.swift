@@ -19,7 +19,8 @@ struct Substitution {
                 rest = rest.dropFirst()
             case "{":
                 guard let close = rest.firstIndex(of: "}") else {
-                    throw ValueError("has a '${' without '}'", suggestion: "write '$${' for the text")
+                    throw ValueError(
+                        "has a '${' without '}'", suggestion: "write '$${' for the text")
                 }
                 expanded += try value(of: rest[..<close].dropFirst())
                 rest = rest[close...].dropFirst()
@@ -34,9 +35,11 @@ struct Substitution {
         if expression.hasPrefix("file:") {
             return try contents(ofFile: String(expression.dropFirst("file:".count)))
         }
-        let name = String(expression.prefix { $0 == "_" || $0.isASCII && ($0.isLetter || $0.isNumber) })
+        let name = String(
+            expression.prefix { $0 == "_" || $0.isASCII && ($0.isLetter || $0.isNumber) })
         let fallback = expression.dropFirst(name.count)
-        guard let first = name.utf8.first, !first.isDigit, fallback.isEmpty || fallback.hasPrefix(":-")
+        guard let first = name.utf8.first, !first.isDigit,
+            fallback.isEmpty || fallback.hasPrefix(":-")
         else {
             throw ValueError(
                 "has a substitution that cannot be read",

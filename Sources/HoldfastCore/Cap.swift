@@ -105,6 +105,34 @@ public struct AccountKey: Hashable, Sendable {
             values.append(value)
         }
         self.init(cap: cap, unit: unit, period: period, periodID: periodID, values: values)
+        // An account has one text: another spelling (`+5`, `%7c`) would be a second row of the
+        // store.
+        guard Self.areSameBytes(self.text, text) else { return nil }
+    }
+
+    // Texts are compared byte by byte. Swift's own comparison takes `é` and `e` + accent for equal,
+    // while the store and the other processes see two texts: one account here would be two there.
+
+    public static func == (left: AccountKey, right: AccountKey) -> Bool {
+        left.periodID == right.periodID && left.unit == right.unit && left.period == right.period
+            && left.values.count == right.values.count && areSameBytes(left.cap, right.cap)
+            && zip(left.values, right.values).allSatisfy(areSameBytes)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(periodID)
+        Self.combine(cap, into: &hasher)
+        for value in values { Self.combine(value, into: &hasher) }
+    }
+
+    private static func areSameBytes(_ left: String, _ right: String) -> Bool {
+        left.utf8.elementsEqual(right.utf8)
+    }
+
+    private static func combine(_ text: String, into hasher: inout Hasher) {
+        hasher.combine(text.utf8.count)
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 
     private static func escape(_ text: String) -> String {

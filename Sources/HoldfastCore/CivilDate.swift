@@ -45,7 +45,12 @@ extension UnixTime {
     public init?(date text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0].utf8.count == 4, parts[1].utf8.count == 2,
-            parts[2].utf8.count == 2, let year = Int64(parts[0]), let month = Int64(parts[1]),
+            parts[2].utf8.count == 2,
+            // `Int64` would also take a sign.
+            parts.allSatisfy({ part in
+                part.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
+            }),
+            let year = Int64(parts[0]), let month = Int64(parts[1]),
             let day = Int64(parts[2]), (1...12).contains(month), (1...31).contains(day)
         else { return nil }
         let days = CivilDate.day(year: year, month: month, day: day)

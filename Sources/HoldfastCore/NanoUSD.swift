@@ -30,9 +30,18 @@ extension NanoUSD {
         var body = Substring(text)
         if body.hasPrefix("$") { body = body.dropFirst() }
         let parts = body.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        let whole = parts[0].filter { $0 != "," && $0 != "_" }
+        // Separators are taken only between thousands: `1,50` is one and a half to half of the
+        // world, and must not become 150.
+        let groups = parts[0].split(
+            omittingEmptySubsequences: false, whereSeparator: { $0 == "," || $0 == "_" })
+        let isGrouped =
+            groups.count == 1
+            || ((1...3).contains(groups[0].utf8.count)
+                && groups.dropFirst().allSatisfy { $0.utf8.count == 3 })
+        let whole = groups.joined()
         let fraction = parts.count == 2 ? String(parts[1]) : ""
-        guard !whole.isEmpty, parts.count == 1 || !fraction.isEmpty, fraction.utf8.count <= 9,
+        guard isGrouped, !whole.isEmpty, parts.count == 1 || !fraction.isEmpty,
+            fraction.utf8.count <= 9,
             (whole + fraction).utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }),
             let dollars = UInt64(whole)
         else { return nil }

@@ -81,13 +81,28 @@ public struct ZoneOffsets: Hashable, Sendable {
     }
 
     public func offsetSeconds(at time: UnixTime) -> Int64 {
+        let count = transitionCount(upTo: time)
+        return count == 0 ? initialOffsetSeconds : transitions[count - 1].offsetSeconds
+    }
+
+    /// Of the transitions at or before `time`; also the index of the first one after it.
+    private func transitionCount(upTo time: UnixTime) -> Int {
         var low = 0
         var high = transitions.count
         while low < high {
             let middle = (low + high) / 2
             if transitions[middle].at <= time { low = middle + 1 } else { high = middle }
         }
-        return low == 0 ? initialOffsetSeconds : transitions[low - 1].offsetSeconds
+        return low
+    }
+
+    /// How far the zone's hours start before those of UTC.
+    ///
+    /// One value for all times: where clocks change by half an hour (Lord Howe Island), hours that
+    /// followed them would overlap, and two of them would have the same id. There, hours start at
+    /// half past during a part of the year.
+    var hourShiftSeconds: Int64 {
+        (transitions.last?.offsetSeconds ?? initialOffsetSeconds).modulo(3_600)
     }
 
     /// The instant from which on every local time is on or after midnight of local day `day` (days
@@ -99,7 +114,8 @@ public struct ZoneOffsets: Hashable, Sendable {
         let midnight = day * 86_400
         let reach: Int64 = 16 * 3_600
         var best: Int64?
-        let nearby = transitions.filter { abs($0.at.seconds - midnight) <= 2 * reach }
+        let first = transitionCount(upTo: UnixTime(midnight - 2 * reach))
+        let nearby = transitions[first..<transitionCount(upTo: UnixTime(midnight + 2 * reach))]
         let offsets =
             [offsetSeconds(at: UnixTime(midnight - 2 * reach))] + nearby.map(\.offsetSeconds)
         for offset in offsets {
@@ -127,7 +143,7 @@ extension PeriodKind {
             return PeriodWindow(id: 0, startsAt: UnixTime(0), endsAt: .distantFuture)
         case .hour:
             // Zones that are off by half an hour start their hours at half past in UTC.
-            let shift = zone.offsetSeconds(at: time).modulo(3_600)
+            let shift = zone.hourShiftSeconds
             let id = (time.seconds + shift).floorDivided(by: 3_600)
             return PeriodWindow(
                 id: id, startsAt: UnixTime(id * 3_600 - shift),

@@ -32,7 +32,7 @@ extension EgressFailure {
         case CURLE_RECV_ERROR, CURLE_GOT_NOTHING, CURLE_PARTIAL_FILE, CURLE_HTTP2,
             CURLE_HTTP2_STREAM, CURLE_SEND_FAIL_REWIND:
             return wasSent ? .reset : .connect
-        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING, CURLE_TOO_LARGE:
+        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING:
             return .badResponse
         case CURLE_UNSUPPORTED_PROTOCOL:
             // After the request was sent it means that the answer was not HTTP.

@@ -29,7 +29,8 @@ extension EgressRequest {
                 return "the value of header \(name) has a control character"
             }
         }
-        guard connectTimeout > .zero, idleTimeout > .zero, totalTimeout ?? .seconds(1) > .zero else {
+        guard connectTimeout > .zero, idleTimeout > .zero, totalTimeout ?? .seconds(1) > .zero
+        else {
             return "a timeout is not positive"
         }
         return nil

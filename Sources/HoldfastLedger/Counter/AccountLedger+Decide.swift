@@ -13,16 +13,22 @@ extension AccountLedger {
     ) -> [Action] {
         var told = reporters
         var actions: [Action] = []
-        updateCentralMode(context)
+        let exposureBefore = exposure
+        if context.limit > lastLimit { queueDropped(context) }
+        lastLimit = context.limit
         if context.isOpen && !isFrozen {
             serveQueue(context, told: &told)
+            updateCentralMode(context)
             if queue.isEmpty {
                 for session in reporters { prefetch(session, context) }
             } else {
                 actions += recallForHead(context, told: &told)
             }
+        } else {
+            // Everyone who waits hears it once, also when somebody else's report has caused it.
+            for session in queue where markUnmet(session) { told.append(session) }
         }
-        assertConservation(context)
+        assertConservation(context, before: exposureBefore)
         var seen: [SessionID] = []
         for session in told where !seen.contains(session) && context.reaches(session) {
             seen.append(session)
@@ -37,8 +43,8 @@ extension AccountLedger {
         return LeaseGrant(
             granted: line?.granted ?? .zero, released: line?.released ?? .zero,
             spent: line?.spent ?? .zero, totalSpent: totalSpent, totalHeld: totalHeld,
-            exposure: exposure, limit: context.limit, isCentral: isCentral, isFrozen: isFrozen,
-            isClosed: !context.isOpen, unmetWish: line?.unmetWish ?? 0)
+            exposure: exposure, limit: context.limit, isCentral: isCentral || !queue.isEmpty,
+            isFrozen: isFrozen, isClosed: !context.isOpen, unmetWish: line?.unmetWish ?? 0)
     }
 
     /// Asks every reachable holder for what it does not use: the limit was lowered.
@@ -58,8 +64,11 @@ extension AccountLedger {
                 queue.removeFirst()
                 continue
             }
+            let request = requested(index)
             if exposure(afterGranting: wish.need, at: index) <= context.limit {
                 lines[index].granted = wish.need
+                let faded = Amount(typicalNeed.rawValue - typicalNeed.rawValue / 16)
+                typicalNeed = max(request, faded)
                 queue.removeFirst()
                 told.append(head)
             } else if !canEverFit(index, context) {
@@ -68,9 +77,29 @@ extension AccountLedger {
                 queue.removeFirst()
                 told.append(head)
             } else {
+                typicalNeed = max(typicalNeed, request)
                 return
             }
         }
+    }
+
+    /// A higher limit may fit what was told that it never could.
+    private mutating func queueDropped(_ context: Context) {
+        for index in lines.indices {
+            guard let wish = lines[index].wish, wish.need > lines[index].granted,
+                !queue.contains(lines[index].session), canEverFit(index, context)
+            else { continue }
+            queue.append(lines[index].session)
+        }
+    }
+
+    /// Says that the newest wish of a session cannot be met now. False when that was said before.
+    private mutating func markUnmet(_ session: SessionID) -> Bool {
+        guard let index = lineIndex(session), let wish = lines[index].wish,
+            lines[index].unmetWish < wish.number
+        else { return false }
+        lines[index].unmetWish = wish.number
+        return true
     }
 
     private func exposure(afterGranting total: Amount, at index: Int) -> Amount {
@@ -81,12 +110,15 @@ extension AccountLedger {
         }
     }
 
-    private func canEverFit(_ index: Int, _ context: Context) -> Bool {
-        guard let wish = lines[index].wish else { return false }
+    /// What the first waiting request of a session needs, and requests that keep their part before it.
+    private func requested(_ index: Int) -> Amount {
         let line = lines[index]
-        let request = wish.need.excess(over: line.released.saturatingAdd(line.spent))
+        return (line.wish?.need ?? .zero).excess(over: line.released.saturatingAdd(line.spent))
             .excess(over: line.held)
-        return totalSpent.saturatingAdd(request) <= context.limit
+    }
+
+    private func canEverFit(_ index: Int, _ context: Context) -> Bool {
+        totalSpent.saturatingAdd(requested(index)) <= context.limit
     }
 
     /// More than the first waiting request needs, so that the edge does not have to ask for each:
@@ -98,7 +130,10 @@ extension AccountLedger {
         let free = context.limit.excess(over: exposure)
         let share = free.rawValue / (2 * UInt64(max(1, activeCount(context))))
         let extra = min(wish.ceiling.excess(over: lines[index].granted).rawValue, share)
-        lines[index].granted += Amount(extra)
+        let granted = lines[index].granted + Amount(extra)
+        lines[index].granted = granted
+        // What was not granted is not granted later either, when it may not be wanted any more.
+        lines[index].wish?.ceiling = granted
     }
 
     private func activeCount(_ context: Context) -> Int {
@@ -107,30 +142,27 @@ extension AccountLedger {
 
     // MARK: - Recall
 
-    /// The head of the queue waits for money that others may hold idle: asks them, once per wish.
-    /// When all have answered and it still does not fit, the head's edge is told so; it keeps its
-    /// place, because holds settle and money comes back.
+    /// The head of the queue waits for money that others may hold idle: asks all of them once unless
+    /// the need grows, and later those who report that something has come free. When all have
+    /// answered and it still does not fit, the head's edge is told so; it keeps its place, because
+    /// holds settle and money comes back.
     private mutating func recallForHead(_ context: Context, told: inout [SessionID]) -> [Action] {
         guard let head = queue.first, let index = lineIndex(head), let wish = lines[index].wish
         else { return [] }
-        if let round = recall, round.session == head, round.wishNumber == wish.number {
+        let others = lines.filter { $0.session != head && context.reaches($0.session) }
+        let holders: [SessionID]
+        if let round = recall, round.session == head, wish.need <= round.need {
             recall?.waitingFor.removeAll { !context.reaches($0) }
-            if recall?.waitingFor.isEmpty == true, lines[index].unmetWish < wish.number {
-                lines[index].unmetWish = wish.number
-                told.append(head)
-            }
-            return []
+            guard recall?.waitingFor.isEmpty == true else { return [] }
+            // What has come free since the last round.
+            holders = others.filter { $0.idle > $0.kept }.map(\.session)
+        } else {
+            holders = others.filter { $0.outstanding > .zero }.map(\.session)
         }
-        let holders = lines.filter {
-            $0.session != head && $0.outstanding > .zero && context.reaches($0.session)
-        }.map(\.session)
-        recallEpoch += 1
+        if holders.isEmpty, markUnmet(head) { told.append(head) }
+        if !holders.isEmpty { recallEpoch += 1 }
         recall = RecallRound(
-            epoch: recallEpoch, session: head, wishNumber: wish.number, waitingFor: holders)
-        if holders.isEmpty {
-            lines[index].unmetWish = wish.number
-            told.append(head)
-        }
+            epoch: recallEpoch, session: head, need: wish.need, waitingFor: holders)
         return holders.map { .recall($0, epoch: recallEpoch) }
     }
 
@@ -154,10 +186,11 @@ extension AccountLedger {
         }
     }
 
-    /// Grants never push exposure past the limit. An exposure above it stems from a lowered limit or
-    /// an overrun, and then nothing may have been granted; `serveQueue` and `prefetch` prove that
-    /// step by step, and this stops the process if they are ever changed so that they don't.
-    private func assertConservation(_ context: Context) {
+    /// Grants never push exposure past the limit: an exposure above it stems from a lowered limit or
+    /// an overrun. `serveQueue` and `prefetch` see to it step by step; this stops the process if they
+    /// are ever changed so that they don't.
+    private func assertConservation(_ context: Context, before: Amount) {
+        precondition(exposure <= max(context.limit, before), "granted more than the limit")
         for line in lines {
             precondition(line.released <= line.granted, "more released than granted")
             precondition(

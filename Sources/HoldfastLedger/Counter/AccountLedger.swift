@@ -3,9 +3,9 @@ public import HoldfastCore
 /// One account at the counter: who holds how much of it, and who may have more.
 ///
 /// The only safety check in here is *exposure after the grant ≤ limit*, with
-/// exposure = base + Σ over sessions of max(granted − released, spent + held). Everything else, the queue,
-/// recalls, central mode and the size of grants, is about never blocking while there is room, and
-/// could be wrong without a cap being crossed.
+/// exposure = base + Σ over sessions of max(granted − released, spent + held). Everything else, the
+/// queue, recalls, central mode and the size of grants, is about never blocking while there is room,
+/// and could be wrong without a cap being crossed.
 ///
 /// Pure: the shell calls `apply` for what sessions report, then `decide` once for the batch, commits
 /// `stored`, and only then carries out the actions.
@@ -19,6 +19,11 @@ public struct AccountLedger: Sendable, Equatable {
         public internal(set) var held: Amount = .zero
         var wish: LeaseWish?
         var unmetWish: UInt64 = 0
+        /// Neither spent nor held, by the newest report.
+        var idle: Amount = .zero
+        /// So much of it was still there when the newest recall was answered: it is kept for requests
+        /// that wait for other accounts, and asking again would not help.
+        var kept: Amount = .zero
 
         init(session: SessionID) { self.session = session }
 
@@ -63,7 +68,8 @@ public struct AccountLedger: Sendable, Equatable {
     struct RecallRound: Sendable, Equatable {
         var epoch: UInt64
         var session: SessionID
-        var wishNumber: UInt64
+        /// Asked for so much in total granted. A newer wish for no more needs no other round.
+        var need: Amount
         var waitingFor: [SessionID]
     }
 
@@ -81,6 +87,8 @@ public struct AccountLedger: Sendable, Equatable {
     var isCentral = false
     /// Slowly falling maximum of what one request needs here.
     var typicalNeed: Amount = .zero
+    /// With which `decide` has decided last.
+    var lastLimit: Amount = .zero
 
     public init() {
         base = .zero
@@ -100,6 +108,9 @@ public struct AccountLedger: Sendable, Equatable {
         lines.reduce(.zero) { $0.saturatingAdd($1.held) }
     }
 
+    /// Everyone with a line here, ascending.
+    public var sessions: [SessionID] { lines.map(\.session) }
+
     public var isWaitedFor: Bool { !queue.isEmpty }
 
     // MARK: - Facts in
@@ -115,12 +126,22 @@ public struct AccountLedger: Sendable, Equatable {
             lines[index].granted = report.granted
             isFrozen = true
         }
+        // What is held can go down, so an older report that comes late must not say it.
+        let isNewest =
+            report.released >= lines[index].released && report.spent >= lines[index].spent
+        if isNewest {
+            let used = report.released.saturatingAdd(report.spent).saturatingAdd(report.held)
+            let idle = report.granted.excess(over: used)
+            let hasAnswered = recallEpoch > 0 && report.recallEpoch >= recallEpoch
+            lines[index].held = report.held
+            lines[index].idle = idle
+            lines[index].kept = hasAnswered ? idle : min(lines[index].kept, idle)
+        }
         lines[index].released = max(lines[index].released, report.released)
         lines[index].spent = max(lines[index].spent, report.spent)
         lines[index].overrun = max(lines[index].overrun, report.overrun)
-        lines[index].held = report.held
         if let wish = report.wish, wish.number > (lines[index].wish?.number ?? 0) {
-            takeWish(wish, at: index)
+            takeWish(wish, echoed: report.granted, at: index)
         }
         if report.recallEpoch != 0, let round = recall, report.recallEpoch >= round.epoch {
             recall?.waitingFor.removeAll { $0 == session }
@@ -136,30 +157,33 @@ public struct AccountLedger: Sendable, Equatable {
             throw .amountOutOfBounds
         }
         let known = line(of: session)
+        // What would be stored is checked, not the report alone: of two reports that contradict each
+        // other each may be possible by itself, and their maximum is not.
         let granted = max(known?.granted ?? .zero, report.granted)
+        let released = max(known?.released ?? .zero, report.released)
+        let spent = max(known?.spent ?? .zero, report.spent)
         let overrun = max(known?.overrun ?? .zero, report.overrun)
-        guard report.released <= granted else { throw .releasedMoreThanGranted }
+        guard released <= granted else { throw .releasedMoreThanGranted }
         // Four bounded amounts cannot overflow 64 bits.
-        guard report.released + report.spent <= granted + overrun else {
-            throw .spentMoreThanGranted
-        }
+        guard released + spent <= granted + overrun else { throw .spentMoreThanGranted }
     }
 
-    private mutating func takeWish(_ wish: LeaseWish, at index: Int) {
+    private mutating func takeWish(_ wish: LeaseWish, echoed: Amount, at index: Int) {
+        // The edge gave back a part while what it needed was on its way. It has had its turn: behind
+        // the others, both would go on giving each other parts.
+        let isCrossing =
+            echoed < lines[index].granted
+            && (lines[index].wish.map { $0.need > echoed && $0.need <= lines[index].granted } ?? false)
         lines[index].wish = wish
+        // Tells the edge that nothing more will be granted.
+        if wish.isWithdrawal { lines[index].unmetWish = wish.number }
         let session = lines[index].session
-        let wants = wish.need > lines[index].granted
-        if !wants {
+        if wish.need <= lines[index].granted {
             queue.removeAll { $0 == session }
             if recall?.session == session { recall = nil }
-            return
+        } else if !queue.contains(session) {
+            queue.insert(session, at: isCrossing ? 0 : queue.count)
         }
-        let line = lines[index]
-        let need = wish.need.excess(over: line.released.saturatingAdd(line.spent))
-            .excess(over: line.held)
-        let faded = Amount(typicalNeed.rawValue - typicalNeed.rawValue / 16)
-        typicalNeed = max(need, faded)
-        if !queue.contains(session) { queue.append(session) }
     }
 
     /// The connection of a session is gone. Its slice stays charged: what it spent is not known.

@@ -10,6 +10,8 @@ extension EdgeLedger {
     static let targetTicks: UInt64 = 100
     /// Asking ahead of need again at the earliest after so long: 100 ms.
     static let prefetchPauseTicks: UInt64 = 2
+    /// So long after a recall an account counts as contended: 1 s.
+    static let contentionTicks: UInt64 = 20
     /// An account without use for so long is forgotten: 5 min.
     static let forgetTicks: UInt64 = 6_000
 
@@ -26,7 +28,7 @@ extension EdgeLedger {
         _ grants: [(reference: UInt32, grant: LeaseGrant)]
     ) -> [Wakeup] {
         var touched: [SlotID] = []
-        var reconsider: [SlotID] = []
+        var unmet: Set<SlotID> = []
         for (reference, grant) in grants {
             // A reference that is not known any more belongs to an account that was forgotten.
             guard let id = references[reference] else { continue }
@@ -34,15 +36,17 @@ extension EdgeLedger {
             slots[index].take(grant)
             touched.append(id)
             let isAnswered =
-                slots[index].wish.map { $0.need > .zero && grant.unmetWish >= $0.number } ?? false
-            if isAnswered || grant.isClosed || grant.isFrozen { reconsider.append(id) }
+                slots[index].hasOpenNeed && !slots[index].isWishOutdated
+                && grant.unmetWish >= slots[index].wishNumber
+            if isAnswered || grant.isClosed || grant.isFrozen { unmet.insert(id) }
         }
-        var wakeups = serveWaiters(on: touched)
-        for id in reconsider {
-            for waiter in slots[Int(id.rawValue)].waiters
-            where !wakeups.contains(.reconsider(waiter)) {
-                wakeups.append(.reconsider(waiter))
-            }
+        let isWaitedFor = touched.contains { slots[Int($0.rawValue)].waiterCount > 0 }
+        var wakeups = isWaitedFor ? serveLine() : []
+        // What was granted to a request that is gone has to go back at a later tick.
+        for id in touched where slots[Int(id.rawValue)].needsAttention { attend(id) }
+        guard !unmet.isEmpty else { return wakeups }
+        for waiter in line where waiter.demands.contains(where: { unmet.contains($0.slot) }) {
+            wakeups.append(.reconsider(waiter.id))
         }
         return wakeups
     }
@@ -54,19 +58,21 @@ extension EdgeLedger {
         slots[index].recallEpoch = max(slots[index].recallEpoch, epoch)
         // Somebody else is short: from now on what comes free goes back at once.
         slots[index].isCentral = true
+        slots[index].recallTick = tickNumber
         wake(slot)
         isUrgent = true
     }
 
     /// A new connection: the counter has to hear everything again, also what it may have missed.
     public mutating func reconnected() {
-        for (_, id) in slotIndex {
+        for id in liveSlots {
             let index = Int(id.rawValue)
             slots[index].wish = nil
             slots[index].recallEpoch = 0
             slots[index].answeredRecallEpoch = 0
-            if slots[index].granted > .zero || slots[index].spent > .zero
-                || !slots[index].waiters.isEmpty
+            // Also where nothing was granted as far as known here: the answer to a wish may be lost.
+            if slots[index].wishNumber > 0 || slots[index].spent > .zero
+                || slots[index].waiterCount > 0
             {
                 wake(id)
             }
@@ -117,23 +123,42 @@ extension EdgeLedger {
 
     private mutating func collect(_ id: SlotID) -> Report? {
         let index = Int(id.rawValue)
-        let wish = nextWish(index)
-        slots[index].releaseIdle(tick: tickNumber, target: target(index))
+        let idle = idleAmount(id)
+        if idle > .zero { slots[index].release(idle) }
+        let wish = nextWish(id)
         guard slots[index].isDirty || wish != nil else { return nil }
         if let wish {
+            nextWishNumber = wish.number + 1
             slots[index].wish = wish
             slots[index].wishNumber = wish.number
             slots[index].wishTick = tickNumber
         }
         slots[index].isDirty = false
+        slots[index].isWishOutdated = false
         slots[index].answeredRecallEpoch = slots[index].recallEpoch
-        let slot = slots[index]
         return Report(
-            reference: slot.reference, key: slot.key,
-            report: LeaseReport(
-                granted: slot.granted, released: slot.released, spent: slot.spent,
-                held: slot.held, overrun: slot.overrun, wish: wish,
-                recallEpoch: slot.answeredRecallEpoch))
+            reference: slots[index].reference, key: slots[index].key,
+            report: slots[index].report(wish: wish))
+    }
+
+    /// What is to go back now.
+    private func idleAmount(_ id: SlotID) -> Amount {
+        let slot = slots[Int(id.rawValue)]
+        guard slot.available > .zero else { return .zero }
+        if slot.recallEpoch > slot.answeredRecallEpoch { return slot.spare }
+        if slot.isCentral {
+            // What a request waits for may be on its way. Giving back so much that it would be too
+            // little when it arrives would make both sides do the same again for ever.
+            guard let need = slot.unmetNeed(tick: tickNumber), slot.hasOpenNeed, let wish = slot.wish
+            else { return slot.spare }
+            return Swift.min(slot.spare, wish.need.excess(over: need))
+        }
+        guard slot.waiterCount == 0 else { return .zero }
+        if tickNumber - slot.lastUseTick > Self.idleTicks { return slot.available }
+        let target = target(Int(id.rawValue))
+        let isFarTooMuch =
+            slot.lastUseTick < tickNumber && slot.available.rawValue / 4 > target.rawValue
+        return isFarTooMuch ? slot.available - target : .zero
     }
 
     private func target(_ index: Int) -> Amount {
@@ -142,55 +167,59 @@ extension EdgeLedger {
         return Amount(overflow ? Limits.amountMax / 4 : min(target, Limits.amountMax / 4))
     }
 
-    /// `nil` when there is nothing new to wish for. Also what is about to be released is part of it:
-    /// a need is stated on top of everything that is committed.
-    private mutating func nextWish(_ index: Int) -> LeaseWish? {
-        let slot = slots[index]
-        guard slot.isEnforced else { return nil }
-        // Idle money that goes back because of a recall has to be asked for again.
-        let willRelease = slot.recallEpoch > slot.answeredRecallEpoch ? slot.available : .zero
-        let committed = slot.committed.saturatingAdd(willRelease)
-        let need = firstDemand(of: slot).map { committed.saturatingAdd($0) } ?? .zero
-        let isShort = need > slot.granted
-        let target = target(index)
+    /// `nil` when there is nothing new to wish for.
+    private func nextWish(_ id: SlotID) -> LeaseWish? {
+        let slot = slots[Int(id.rawValue)]
+        let need = slot.unmetNeed(tick: tickNumber)
+        let isUnused = tickNumber - slot.lastUseTick > Self.idleTicks
+        let target = target(Int(id.rawValue))
         let wantsMore =
-            !slot.isCentral && target > .zero
+            slot.isEnforced && !slot.isCentral && !isUnused && target > .zero
             && slot.available.rawValue < target.rawValue / 10 * 3
             && tickNumber - slot.wishTick >= Self.prefetchPauseTicks
-        guard isShort || wantsMore else {
-            // A need that no longer exists must not keep its place in the counter's queue.
-            guard let old = slot.wish, old.need > slot.granted else { return nil }
-            return LeaseWish(number: slot.wishNumber + 1, need: .zero, ceiling: .zero)
+        guard need != nil || wantsMore else {
+            // A need that no longer exists must not keep its place in the counter's queue, and an
+            // account that is about to be forgotten must not be granted anything any more.
+            guard slot.hasOpenNeed || isLeaving(slot), !(slot.wish?.isWithdrawal ?? false)
+            else { return nil }
+            return LeaseWish(number: nextWishNumber, need: .zero, ceiling: .zero)
         }
         let ceiling = Swift.max(
-            need,
-            committed.saturatingAdd(slot.waiting)
+            need ?? .zero,
+            slot.committed.saturatingAdd(slot.waiting)
                 .saturatingAdd(slot.isCentral ? .zero : target))
-        let bounded = Swift.min(ceiling, Amount(Limits.amountMax))
+        let most = Amount(Limits.amountMax)
         let wish = LeaseWish(
-            number: slot.wishNumber + 1, need: isShort ? need : .zero, ceiling: bounded)
-        if let old = slot.wish, old.need == wish.need, old.ceiling == wish.ceiling { return nil }
+            number: nextWishNumber, need: Swift.min(need ?? .zero, most),
+            ceiling: Swift.min(ceiling, most))
+        if let old = slot.wish, old.need == wish.need, old.ceiling == wish.ceiling,
+            !slot.isWishOutdated
+        {
+            return nil
+        }
         return wish
     }
 
-    private func firstDemand(of slot: Slot) -> Amount? {
-        for id in slot.waiters {
-            guard let waiter = waiters[id] else { continue }
-            return waiter.demands.first { slots[Int($0.slot.rawValue)].key == slot.key }?.amount
-        }
-        return nil
+    private func isLeaving(_ slot: Slot) -> Bool {
+        slot.wishNumber > 0 && slot.openHoldCount == 0 && slot.waiterCount == 0
+            && slot.available == .zero && tickNumber - slot.lastUseTick > Self.forgetTicks
     }
 
     /// Forgets accounts that nobody has used for long and of which the counter knows everything.
+    /// What was ever wished for is first withdrawn, so that it takes one more exchange of messages.
     public mutating func forgetUnused() {
-        for (key, id) in slotIndex {
+        for id in liveSlots {
             let slot = slots[Int(id.rawValue)]
             let isUnused =
-                !slot.isAwake && slot.held == .zero && slot.waiters.isEmpty
+                !slot.isAwake && slot.openHoldCount == 0 && slot.waiterCount == 0
                 && slot.available == .zero && slot.isAcknowledged
                 && tickNumber - slot.lastUseTick > Self.forgetTicks
             guard isUnused else { continue }
-            slotIndex[key] = nil
+            guard slot.isQuiet else {
+                attend(id)
+                continue
+            }
+            slotIndex[slot.key] = nil
             vacantSlots.append(id)
             references[slot.reference] = nil
         }
@@ -198,32 +227,25 @@ extension EdgeLedger {
 
     /// Gives everything back that is not in a hold: the edge is draining.
     public mutating func releaseAll() {
-        for (_, id) in slotIndex {
+        for id in liveSlots {
             let index = Int(id.rawValue)
             slots[index].release(slots[index].available)
             wake(id)
         }
         isUrgent = true
     }
+
+    /// In the order in which they were made: hash order would differ from run to run.
+    private var liveSlots: [SlotID] {
+        slots.indices.lazy.map { SlotID(rawValue: UInt32($0)) }
+            .filter { references[slots[Int($0.rawValue)].reference] == $0 }
+    }
 }
 
 extension EdgeLedger.Slot {
     /// Something is still to be done at a later tick.
     fileprivate var needsAttention: Bool {
-        isDirty || held > .zero || available > .zero || !waiters.isEmpty || rate > 0
+        isDirty || held > .zero || available > .zero || waiterCount > 0 || rate > 0
             || !isAcknowledged
-    }
-
-    fileprivate mutating func releaseIdle(tick: UInt64, target: Amount) {
-        guard available > .zero else { return }
-        if recallEpoch > answeredRecallEpoch {
-            release(available)
-        } else if waiters.isEmpty {
-            if isCentral || tick - lastUseTick > EdgeLedger.idleTicks {
-                release(available)
-            } else if lastUseTick < tick, available.rawValue / 4 > target.rawValue {
-                release(available - target)
-            }
-        }
     }
 }

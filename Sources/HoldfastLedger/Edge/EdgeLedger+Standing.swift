@@ -36,7 +36,9 @@ extension EdgeLedger {
             counter: slot.standing)
     }
 
-    public func demands(of waiter: WaiterID) -> [Demand]? { waiters[waiter]?.demands }
+    public func demands(of waiter: WaiterID) -> [Demand]? {
+        position(of: waiter).map { line[$0].demands }
+    }
 
     public func reference(of id: SlotID) -> UInt32 { slots[Int(id.rawValue)].reference }
 }

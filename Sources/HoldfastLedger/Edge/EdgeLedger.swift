@@ -64,7 +64,10 @@ public struct EdgeLedger: Sendable {
     }
 
     struct Waiter: Sendable {
+        let id: WaiterID
         var demands: [Demand]
+        /// Indices of `demands`, in the order in which all requests gather their accounts.
+        let order: [Int]
     }
 
     var slots: [Slot] = []
@@ -79,14 +82,18 @@ public struct EdgeLedger: Sendable {
     private var holds: [Hold] = []
     private var vacantHolds: [Int] = []
     public private(set) var holdCount = 0
-    var waiters: [WaiterID: Waiter] = [:]
-    private var nextWaiter: UInt64 = 1
+    /// Those who wait, in the order of their coming.
+    var line: [Waiter] = []
+    var nextWaiter: UInt64 = 1
     var nextReference: UInt32 = 1
+    /// One sequence for all accounts: one that is forgotten and comes back goes on above the numbers
+    /// that the counter knows from it.
+    var nextWishNumber: UInt64 = 1
     var tickNumber: UInt64 = 0
 
     public init() {}
 
-    public var waiterCount: Int { waiters.count }
+    public var waiterCount: Int { line.count }
     public var slotCount: Int { slotIndex.count }
 
     // MARK: - Admit
@@ -95,16 +102,23 @@ public struct EdgeLedger: Sendable {
     public mutating func admit(_ demands: [Demand]) -> Admission {
         guard holdCount < Limits.holdCountMax else { return .saturated }
         for demand in demands {
-            let slot = slots[Int(demand.slot.rawValue)]
-            guard slot.canPay(demand.amount.saturatingAdd(slot.waiting)) else { return .short }
+            guard slots[Int(demand.slot.rawValue)].canPayNewcomer(demand.amount)
+            else { return .short }
+        }
+        if !line.isEmpty {
+            for demand in demands {
+                let index = Int(demand.slot.rawValue)
+                slots[index].unkept = slots[index].unkept.excess(over: demand.amount)
+            }
         }
         return .held(open(demands))
     }
 
-    private mutating func open(_ demands: [Demand]) -> HoldID {
+    mutating func open(_ demands: [Demand]) -> HoldID {
         for demand in demands {
             let index = Int(demand.slot.rawValue)
             slots[index].held += demand.amount
+            slots[index].openHoldCount += 1
             slots[index].admittedThisTick = slots[index].admittedThisTick
                 .saturatingAdd(demand.amount)
             slots[index].lastUseTick = tickNumber
@@ -139,94 +153,18 @@ public struct EdgeLedger: Sendable {
         holdCount -= 1
 
         var worst = Amount.zero
+        var isWaitedFor = false
         for (demand, cost) in zip(demands, actual) {
             let index = Int(demand.slot.rawValue)
             slots[index].settle(held: demand.amount, actual: cost)
+            slots[index].openHoldCount -= 1
             worst = max(worst, cost.excess(over: demand.amount))
             wake(demand.slot)
             if slots[index].isCentral { isUrgent = true }
+            if slots[index].waiterCount > 0 { isWaitedFor = true }
         }
-        let wakeups = serveWaiters(on: demands.map(\.slot))
+        let wakeups = isWaitedFor ? serveLine() : []
         return (worst > .zero ? .overran(by: worst) : .settled, wakeups)
-    }
-
-    // MARK: - Wait
-
-    /// Queues a request that `admit` found short. `nil` when too many wait already.
-    public mutating func wait(for demands: [Demand]) -> WaiterID? {
-        guard waiters.count < Limits.waiterCountMax else { return nil }
-        let id = WaiterID(rawValue: nextWaiter)
-        nextWaiter += 1
-        waiters[id] = Waiter(demands: demands)
-        for demand in demands {
-            let index = Int(demand.slot.rawValue)
-            slots[index].waiters.append(id)
-            slots[index].waiting = slots[index].waiting.saturatingAdd(demand.amount)
-            slots[index].lastUseTick = tickNumber
-            wake(demand.slot)
-        }
-        isUrgent = true
-        return id
-    }
-
-    /// The same request for less, at the same place in the queue. The demands name the same slots.
-    public mutating func reduce(_ id: WaiterID, to demands: [Demand]) -> [Wakeup] {
-        guard let waiter = waiters[id] else { return [] }
-        precondition(
-            waiter.demands.map(\.slot) == demands.map(\.slot), "a waiter keeps its accounts")
-        for (old, new) in zip(waiter.demands, demands) {
-            let index = Int(old.slot.rawValue)
-            slots[index].waiting = slots[index].waiting.excess(over: old.amount)
-                .saturatingAdd(new.amount)
-        }
-        waiters[id] = Waiter(demands: demands)
-        isUrgent = true
-        return serveWaiters(on: demands.map(\.slot))
-    }
-
-    /// The request no longer waits: refused, timed out, or its caller is gone. What it leaves behind
-    /// may serve those after it.
-    public mutating func withdraw(_ id: WaiterID) -> [Wakeup] {
-        guard let demands = remove(id) else { return [] }
-        isUrgent = true
-        return serveWaiters(on: demands.map(\.slot))
-    }
-
-    private mutating func remove(_ id: WaiterID) -> [Demand]? {
-        guard let waiter = waiters.removeValue(forKey: id) else { return nil }
-        for demand in waiter.demands {
-            let index = Int(demand.slot.rawValue)
-            slots[index].waiters.removeAll { $0 == id }
-            slots[index].waiting = slots[index].waiting.excess(over: demand.amount)
-            wake(demand.slot)
-        }
-        return waiter.demands
-    }
-
-    /// First come first served on each account: a request that cannot be served keeps what it still
-    /// lacks from those behind it.
-    mutating func serveWaiters(on touched: [SlotID]) -> [Wakeup] {
-        var wakeups: [Wakeup] = []
-        for slot in touched where !slots[Int(slot.rawValue)].waiters.isEmpty {
-            var kept = Amount.zero
-            for id in slots[Int(slot.rawValue)].waiters {
-                guard let demands = waiters[id]?.demands,
-                    let here = demands.first(where: { $0.slot == slot })
-                else { continue }
-                let payable = demands.allSatisfy { demand in
-                    let taken = demand.slot == slot ? kept : .zero
-                    return slots[Int(demand.slot.rawValue)].canPay(
-                        demand.amount.saturatingAdd(taken))
-                }
-                if payable && holdCount < Limits.holdCountMax {
-                    _ = remove(id)
-                    wakeups.append(.held(id, open(demands)))
-                } else {
-                    kept = kept.saturatingAdd(here.amount)
-                }
-            }
-        }
-        return wakeups
     }
 
     // MARK: - Slots
@@ -256,9 +194,15 @@ public struct EdgeLedger: Sendable {
 
     public func existingSlot(for key: AccountKey) -> SlotID? { slotIndex[key] }
 
+    /// The account has something new to report.
     mutating func wake(_ slot: SlotID) {
+        slots[Int(slot.rawValue)].isDirty = true
+        attend(slot)
+    }
+
+    /// The account is looked at with every tick until it needs no attention.
+    mutating func attend(_ slot: SlotID) {
         let index = Int(slot.rawValue)
-        slots[index].isDirty = true
         guard !slots[index].isAwake else { return }
         slots[index].isAwake = true
         awake.append(slot)

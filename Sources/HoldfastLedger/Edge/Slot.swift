@@ -11,6 +11,8 @@ extension EdgeLedger {
         let key: AccountKey
         /// Names the account on the wire. Never used again for another one.
         let reference: UInt32
+        /// The key's bytes: its place in the order in which requests gather accounts.
+        let place: [UInt8]
         var isEnforced: Bool
 
         var granted: Amount = .zero
@@ -18,21 +20,33 @@ extension EdgeLedger {
         var spent: Amount = .zero
         var held: Amount = .zero
         var overrun: Amount = .zero
+        /// Also of holds of nothing, which `held` does not show.
+        var openHoldCount = 0
 
-        /// Requests that wait on this account, in order, and the sum of what they need here.
-        var waiters: [WaiterID] = []
+        /// Requests that wait, and the sum of what they need here.
+        var waiterCount = 0
         var waiting: Amount = .zero
+        /// What `serveLine` has found, up to date whenever somebody waits: the part of `available`
+        /// that nobody keeps; what the first request lacks that waits in line here; and what the
+        /// first one needs that waits for an earlier account.
+        var unkept: Amount = .zero
+        var firstInLine: Amount = .zero
+        var firstAfterLine: Amount = .zero
 
         /// The newest that the counter said.
         var standing: LeaseGrant?
         var isCentral = false
 
+        /// The newest that this connection has carried.
         var wish: LeaseWish?
-        /// Of the newest wish ever, also across connections.
+        /// Of the newest wish ever, also across connections; zero when there was none.
         var wishNumber: UInt64 = 0
         var wishTick: UInt64 = 0
+        /// Another request is now the first to wait: the answer to the newest wish was not for it.
+        var isWishOutdated = false
         var recallEpoch: UInt64 = 0
         var answeredRecallEpoch: UInt64 = 0
+        var recallTick: UInt64?
 
         var isDirty = false
         var isAwake = false
@@ -44,6 +58,7 @@ extension EdgeLedger {
         init(key: AccountKey, reference: UInt32, isEnforced: Bool, tick: UInt64) {
             self.key = key
             self.reference = reference
+            place = Array(key.text.utf8)
             self.isEnforced = isEnforced
             lastUseTick = tick
         }
@@ -52,6 +67,17 @@ extension EdgeLedger {
         var available: Amount { granted.excess(over: committed) }
 
         func canPay(_ amount: Amount) -> Bool { !isEnforced || available >= amount }
+
+        /// The part of `available` that nobody keeps.
+        var spare: Amount { waiterCount == 0 ? available : unkept }
+
+        /// Others are short of this account, or were a moment ago.
+        func isContended(tick: UInt64) -> Bool {
+            isCentral || recallTick.map { tick - $0 < EdgeLedger.contentionTicks } ?? false
+        }
+
+        /// Whether the counter still has to meet the newest wish.
+        var hasOpenNeed: Bool { wish.map { $0.need > granted } ?? false }
 
         mutating func settle(held amount: Amount, actual: Amount) {
             precondition(amount <= held, "settled more than was held")
@@ -65,13 +91,22 @@ extension EdgeLedger {
         /// Takes what the counter says, in any order and however often.
         mutating func take(_ grant: LeaseGrant) {
             granted = max(granted, grant.granted)
-            // Larger than ours only for an account that was forgotten and comes back. It was
-            // forgotten when the counter knew all of it, so it goes on from what is stored.
-            released = max(released, grant.released)
-            spent = max(spent, grant.spent)
-            overrun = max(overrun, released.saturatingAdd(spent).excess(over: granted))
+            guard let standing else {
+                // The account may have been forgotten and come back: it goes on from what is stored.
+                // Nothing was reported of what was spent since, so that is not in there yet.
+                released = grant.released
+                spent += grant.spent
+                overrun = released.saturatingAdd(spent).excess(over: granted)
+                isDirty = isDirty || spent > grant.spent
+                isCentral = grant.isCentral
+                self.standing = grant
+                return
+            }
+            guard grant.granted >= standing.granted, grant.released >= standing.released,
+                grant.spent >= standing.spent
+            else { return }
             isCentral = grant.isCentral
-            standing = grant
+            self.standing = grant
         }
 
         mutating func moveRate() {
@@ -85,13 +120,38 @@ extension EdgeLedger {
         mutating func release(_ amount: Amount) {
             precondition(amount <= available, "released money that is in use")
             released += amount
+            unkept = unkept.excess(over: amount)
             isDirty = true
         }
 
-        /// What the counter has not acknowledged yet.
+        /// The counter knows all that was released and spent here.
         var isAcknowledged: Bool {
-            guard let standing else { return granted == .zero && spent == .zero }
+            guard let standing else { return spent == .zero }
             return standing.released >= released && standing.spent >= spent
         }
+
+        /// No grant can be on its way: there was never a wish, or the counter has said that it has
+        /// heard the last one withdrawn. Before that the account must not be forgotten, or what was
+        /// granted for it would be idle where nobody can ask for it back.
+        var isQuiet: Bool {
+            guard wishNumber > 0 else { return true }
+            guard let wish, let standing else { return false }
+            return wish.isWithdrawal && standing.unmetWish >= wish.number
+        }
+
+        /// What goes to the counter. Before its first answer it is not known what is stored under this
+        /// account from earlier, so nothing is said about it that a maximum could swallow.
+        func report(wish: LeaseWish?) -> LeaseReport {
+            guard standing != nil else {
+                return LeaseReport(held: held, wish: wish, recallEpoch: answeredRecallEpoch)
+            }
+            return LeaseReport(
+                granted: granted, released: released, spent: spent, held: held, overrun: overrun,
+                wish: wish, recallEpoch: answeredRecallEpoch)
+        }
     }
+}
+
+extension LeaseWish {
+    var isWithdrawal: Bool { need == .zero && ceiling == .zero }
 }

@@ -1,0 +1,35 @@
+# Verbs for people and CI. Bare `make` lists them. No logic here: it lives in dev/ and in swift.
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint format generate bench ci clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Watch a spending cap hold: fake provider, real edge, no API key needed.
+	@dev/bootstrap
+	@swift build --product holdfast && .build/debug/holdfast demo
+
+build: ## Build the release binary, .build/release/holdfast.
+	@dev/bootstrap
+	swift build --configuration release --product holdfast
+
+test: ## Run all tests: Swift's, then the official Python SDKs against real processes.
+	@dev/bootstrap tests
+	swift build --build-tests && swift test --skip-build && dev/test-sdks
+
+lint: ## Check format and scripts.
+	dev/lint
+
+format: ## Format all Swift files in place.
+	dev/format
+
+generate: ## Write the generated code again from protos/.
+	dev/generate-wire
+
+bench: ## Measure the in-process decision.
+	swift run --configuration release --package-path Benchmarks decision
+
+ci: lint test ## Exactly what CI runs.
+
+clean: ## Remove what was built.
+	rm -rf .build

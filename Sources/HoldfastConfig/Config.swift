@@ -1,0 +1,122 @@
+public import HoldfastCore
+
+/// What one configuration file says, checked. The same file serves all commands; each asks for what
+/// it needs with `requireServe()`, `requireEdge()` or `requireCounter()`.
+public struct Config: Sendable {
+    /// The file it was read from, for messages.
+    public var file: String
+    /// Where callers connect.
+    public var listen = Address(host: "127.0.0.1", port: 8_080)
+    /// Where the admin API and the metrics are.
+    public var adminListen = Address(host: "127.0.0.1", port: 8_081)
+    public var store: StoreLocation = .sqlite("holdfast.db")
+    /// Where edges connect to this counter node.
+    public var counterListen: Address?
+    /// The counter nodes that this edge connects to.
+    public var counters: [Address] = []
+    /// By the provider's name.
+    public var providers: [String: ProviderSettings] = [:]
+    public var keys: [KeyEntry] = []
+    public var caps: [Cap] = []
+    public var priceOverrides: [PriceOverride] = []
+    public var limits = EdgeLimits()
+    /// `nil`: the host's name.
+    public var nodeName: String?
+    /// What is allowed, but probably not meant.
+    public var warnings: [ConfigProblem] = []
+
+    public init(file: String) {
+        self.file = file
+    }
+}
+
+extension Config {
+    /// Reads and checks a file.
+    ///
+    /// - Parameters:
+    ///   - environment: Where `${VAR}` is looked up.
+    ///   - knownProviders: The names that `providers` and `prices` may use; `nil` allows any.
+    /// - Throws: every mistake in the file; a syntax error or a duplicate key hides the others.
+    public static func load(
+        path: String, environment: [String: String], knownProviders: Set<String>? = nil
+    ) throws(ConfigError) -> Config {
+        let text: String
+        do {
+            text = try readSmallFile(path)
+        } catch {
+            throw ConfigError(problems: [
+                ConfigProblem(file: path, message: "cannot read the configuration: \(error)")
+            ])
+        }
+        return try parse(
+            text: text, file: path, environment: environment, knownProviders: knownProviders)
+    }
+
+    /// Checks the text of a configuration file, see `load`.
+    ///
+    /// - Parameters:
+    ///   - file: The name to use in messages.
+    ///   - readFile: Reads what `${file:PATH}` names; by default from the file system, where
+    ///     relative paths are relative to the working directory.
+    public static func parse(
+        text: String, file: String, environment: [String: String],
+        knownProviders: Set<String>? = nil,
+        readFile: @escaping (String) throws -> String = readSubstitutedFile
+    ) throws(ConfigError) -> Config {
+        var decoder = ConfigDecoder(
+            file: file, substitution: Substitution(environment: environment, readFile: readFile),
+            knownProviders: knownProviders)
+        guard let config = decoder.decode(text), decoder.problems.isEmpty else {
+            throw ConfigError(problems: decoder.problems.sorted(by: Self.isEarlier))
+        }
+        return config
+    }
+
+    /// The default for `${file:PATH}`: a UTF-8 file of a few MiB at most.
+    public static func readSubstitutedFile(_ path: String) throws -> String {
+        try readSmallFile(path)
+    }
+
+    static func isEarlier(_ left: ConfigProblem, _ right: ConfigProblem) -> Bool {
+        (left.line, left.column) < (right.line, right.column)
+    }
+}
+
+extension Config {
+    /// What is missing for `holdfast serve`; empty when nothing is.
+    public func requireServe() -> [ConfigProblem] {
+        providersMissing(for: "serve")
+    }
+
+    /// What is missing for `holdfast edge`; empty when nothing is.
+    public func requireEdge() -> [ConfigProblem] {
+        var missing = providersMissing(for: "edge")
+        if counters.isEmpty {
+            missing.append(
+                ConfigProblem(
+                    file: file, message: "'holdfast edge' needs 'counters', the counter nodes",
+                    suggestion: "for one on this machine, add counters: [127.0.0.1:7070]"))
+        }
+        return missing
+    }
+
+    /// What is missing for `holdfast counter`; empty when nothing is.
+    public func requireCounter() -> [ConfigProblem] {
+        guard counterListen == nil else { return [] }
+        return [
+            ConfigProblem(
+                file: file,
+                message: "'holdfast counter' needs 'counter', where edges connect to it",
+                suggestion: "add counter: { listen: 127.0.0.1:7070 }")
+        ]
+    }
+
+    private func providersMissing(for command: String) -> [ConfigProblem] {
+        guard providers.isEmpty else { return [] }
+        return [
+            ConfigProblem(
+                file: file, message: "'holdfast \(command)' needs at least one of 'providers'",
+                suggestion: "add providers: { openai: { api_key: \"${OPENAI_API_KEY}\" } }")
+        ]
+    }
+}

@@ -1,0 +1,114 @@
+import HoldfastAdmin
+import HoldfastTransport
+import HoldfastWire
+package import Logging
+package import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+
+/// Accepts edges and hands their frames to the core.
+package struct LeaseListener: Service {
+    package enum ListenError: Error, CustomStringConvertible {
+        case cannotListen(host: String, port: Int, reason: String)
+
+        package var description: String {
+            switch self {
+            case .cannotListen(let host, let port, let reason):
+                "the counter cannot listen on \(host):\(port): \(reason)"
+            }
+        }
+    }
+
+    private let host: String
+    private let port: Int
+    private let core: CounterCore
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let onBound: @Sendable (_ port: Int) -> Void
+
+    /// - Parameter port: 0 lets the system choose; `onBound` is told which.
+    package init(
+        host: String, port: Int, core: CounterCore, group: any EventLoopGroup, logger: Logger,
+        onBound: @escaping @Sendable (_ port: Int) -> Void = { _ in }
+    ) {
+        self.host = host
+        self.port = port
+        self.core = core
+        self.group = group
+        self.logger = logger
+        self.onBound = onBound
+    }
+
+    package func run() async throws {
+        let core = core
+        let nextConnection = ConnectionNumbers()
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let connection = LeaseConnection(id: nextConnection.take(), channel: channel)
+                    core.mailbox.post(.connected(connection))
+                    try channel.pipeline.syncOperations.addHandlers(
+                        ByteToMessageHandler(FrameDecoder()),
+                        FrameReceiver(
+                            onPayload: { payload, channel in
+                                do {
+                                    let frame = try FrameCodec.decodeEdgeFrame(payload)
+                                    core.mailbox.post(.frame(connection: connection.id, frame))
+                                } catch {
+                                    core.metrics.wireFailures.with("\(error)".prefixUpToParenthesis)
+                                        .increment()
+                                    channel.close(promise: nil)
+                                }
+                            },
+                            onClose: { _ in
+                                core.mailbox.post(.disconnected(connection: connection.id))
+                            }))
+                }
+            }
+        let channel: any Channel
+        do {
+            channel = try await bootstrap.bind(host: host, port: port).get()
+        } catch {
+            throw ListenError.cannotListen(host: host, port: port, reason: "\(error)")
+        }
+        let bound = channel.localAddress?.port ?? port
+        logger.info("counter is up", metadata: ["host": "\(host)", "port": "\(bound)"])
+        onBound(bound)
+        await withGracefulShutdownHandler {
+            await withTaskCancellationHandler {
+                await closed(channel)
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+        } onGracefulShutdown: {
+            channel.close(promise: nil)
+        }
+        await core.stop()
+    }
+
+    private func closed(_ channel: any Channel) async {
+        do {
+            try await channel.closeFuture.get()
+        } catch {
+            logger.debug("the lease listener closed", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+/// Numbers for connections, unique in this process.
+private final class ConnectionNumbers: Sendable {
+    private let next = Atomic<UInt64>(1)
+
+    func take() -> UInt64 { next.wrappingAdd(1, ordering: .relaxed).oldValue }
+}
+
+extension String {
+    /// The case of an error without its payload: a metric label must not carry values that a peer
+    /// chooses.
+    fileprivate var prefixUpToParenthesis: String { String(prefix { $0 != "(" }) }
+}

@@ -1,0 +1,215 @@
+import HoldfastAdmin
+import HoldfastCore
+import HoldfastEgress
+import HoldfastLedger
+import HoldfastProviders
+import NIOCore
+import NIOHTTP1
+
+/// One request and its response, from the first phase to the last. `Phases/` has a file for each:
+///
+///     authenticate → resolve → bound → admit → forward → meter → settle → record
+///
+/// Confined to the event loop of the caller's connection. Money moves in two phases: `admit` takes a
+/// hold, `settle` gives it up, exactly once whatever happens in between.
+final class Exchange {
+    enum Phase: String, Sendable {
+        case authenticate, resolve, bound, admit, forward, meter, settle, record
+    }
+
+    let context: EdgeContext
+    let loop: any EventLoop
+    let head: HTTPRequestHead
+    let body: [UInt8]
+    let requestID: String
+    let started = ContinuousClock.now
+    /// Where the response goes; `nil` once the caller is gone.
+    var downstream: DownstreamWriter?
+    private let onEnd: () -> Void
+
+    var phase = Phase.authenticate
+    var dialect: Dialect
+    var key: KeyPolicy?
+
+    // What the phases find out, in their order.
+    var adapter: (any ProviderAdapter)?
+    var provider: EdgeSettings.Provider?
+    var facts: RequestFacts?
+    var quote: PriceQuote?
+    var scopes = ScopeValues()
+    var targets: [AccountTarget] = []
+    var formula: CeilingFormula?
+    var promptBound: UInt64 = 0
+    var outputWanted: UInt64 = 0
+    var waiter: EdgeLedger.WaiterID?
+    var waitStarted: ContinuousClock.Instant?
+    var expiredCount = 0
+    var hold: LeaseTable.Hold?
+    var clampedBy: String?
+    /// Caps in observe mode that would have refused.
+    var wouldRefuse: [String] = []
+    var transfer: EgressTransfer?
+    var meter: ResponseMeter?
+    var upstreamStatus: Int?
+    var upstreamStarted: ContinuousClock.Instant?
+    var isResponseBegun = false
+    var abandonedTimer: Scheduled<Void>?
+    var metered: MeteredUsage?
+    var charged: NanoUSD?
+    var chargedTokens: UInt64?
+    var chargeBasis: ChargeBasis?
+    var outcome = "failed"
+    var refusalCode: String?
+    private(set) var isEnded = false
+
+    init(
+        context: EdgeContext, loop: any EventLoop, head: HTTPRequestHead, body: [UInt8],
+        downstream: DownstreamWriter, onEnd: @escaping () -> Void
+    ) {
+        self.context = context
+        self.loop = loop
+        self.head = head
+        self.body = body
+        self.downstream = downstream
+        self.onEnd = onEnd
+        requestID = RequestID.from(head.headers)
+        dialect = Self.dialect(of: head)
+        context.began()
+    }
+
+    deinit {
+        precondition(hold == nil, "a request ended without settling its hold")
+    }
+
+    /// The path without its query, which callers may add to.
+    var path: Substring { head.uri.prefix { $0 != "?" } }
+    var query: Substring { head.uri.dropFirst(path.count) }
+
+    // MARK: - The straight way
+
+    func start() {
+        authenticate()
+    }
+
+    func authenticated(_ key: KeyPolicy) {
+        self.key = key
+        do throws(Refusal) {
+            phase = .resolve
+            try resolve()
+            phase = .bound
+            try bound()
+        } catch {
+            return refuse(error)
+        }
+        phase = .admit
+        admit()
+    }
+
+    func admitted(_ hold: LeaseTable.Hold) {
+        self.hold = hold
+        guard downstream != nil else {
+            // The caller left while the request waited. Nothing was sent: nothing is charged.
+            outcome = "abandoned"
+            return settleAndRecord(.nothing)
+        }
+        phase = .forward
+        forward()
+    }
+
+    // MARK: - The ways out
+
+    /// Answers with an error of ours. Nothing was sent to the provider, or what was is settled.
+    func refuse(_ refusal: Refusal) {
+        precondition(hold == nil, "refused with an open hold")
+        refusalCode = refusal.code
+        if outcome == "failed" {
+            switch refusal {
+            case .upstream: outcome = "upstream_error"
+            default:
+                outcome = "refused"
+                context.metrics.refusals.with(refusal.code).increment()
+            }
+        }
+        let status = HTTPResponseStatus(statusCode: refusal.status)
+        downstream?.respond(
+            status, refusal.headers(dialect, requestID: requestID),
+            refusal.body(dialect, requestID: requestID))
+        downstream = nil
+        end()
+    }
+
+    func settleAndRecord(_ charge: Charge) {
+        phase = .settle
+        settle(charge)
+        end()
+    }
+
+    private func end() {
+        guard !isEnded else { return }
+        isEnded = true
+        phase = .record
+        record()
+        context.ended()
+        onEnd()
+    }
+
+    /// The caller's connection is gone. Before the request was sent nothing is owed; after that, the
+    /// response is read on for a while, because it is billed anyway and only its end says how much.
+    func downstreamClosed() {
+        downstream = nil
+        if let waiter {
+            context.table.withdraw(waiter)
+            self.waiter = nil
+            outcome = "abandoned"
+            end()
+        } else if let transfer {
+            outcome = "abandoned"
+            let limit = TimeAmount.nanoseconds(
+                context.settings.abandonedReadMax.wholeNanoseconds)
+            abandonedTimer = loop.scheduleTask(in: limit) { transfer.cancel() }
+        }
+    }
+
+    private static func dialect(of head: HTTPRequestHead) -> Dialect {
+        let isAnthropic =
+            head.uri.hasPrefix("/v1/messages") || head.headers.contains(name: "anthropic-version")
+        return isAnthropic ? .anthropic : .openai
+    }
+}
+
+/// What a charge rests on.
+enum ChargeBasis: String, Sendable {
+    /// The provider's own usage record.
+    case usage
+    /// The provider said nothing that can be trusted: the most it can have been.
+    case ceiling
+    /// The provider cannot have billed anything.
+    case nothing
+}
+
+enum Charge {
+    case metered(MeteredUsage)
+    case ceiling
+    case nothing
+}
+
+enum RequestID {
+    /// The caller's own if it is a decent one, else a new one.
+    static func from(_ headers: HTTPHeaders) -> String {
+        if let given = headers.first(name: "x-request-id"), (1...128).contains(given.utf8.count),
+            given.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        {
+            return given
+        }
+        var generator = SystemRandomNumberGenerator()
+        let high = String(generator.next(), radix: 36)
+        let low = String(generator.next(), radix: 36)
+        return "req_" + high + low
+    }
+}
+
+extension Duration {
+    var wholeNanoseconds: Int64 {
+        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
+    }
+}

@@ -1,0 +1,58 @@
+import HoldfastAdmin
+import HoldfastEgress
+import HoldfastProviders
+import Logging
+import Synchronization
+
+/// What all requests of one edge share.
+final class EdgeContext: Sendable {
+    let settings: EdgeSettings
+    let catalog: ProviderCatalog
+    let policy: PolicyBox
+    let clock: CounterTime
+    let table: LeaseTable
+    let keys: KeyDirectory
+    let leases: LeaseClient
+    let egress: Egress
+    let metrics: EdgeMetrics
+    let logger: Logger
+    /// Lower-case names of the headers that set scope values.
+    let scopeHeaders: [(name: String, dimension: ScopeHeader)]
+    private let draining = Atomic<Bool>(false)
+    private let inFlight = Atomic<Int>(0)
+
+    init(
+        settings: EdgeSettings, policy: PolicyBox, clock: CounterTime, table: LeaseTable,
+        keys: KeyDirectory, leases: LeaseClient, egress: Egress, metrics: EdgeMetrics,
+        logger: Logger
+    ) {
+        self.settings = settings
+        catalog = .standard
+        self.policy = policy
+        self.clock = clock
+        self.table = table
+        self.keys = keys
+        self.leases = leases
+        self.egress = egress
+        self.metrics = metrics
+        self.logger = logger
+        scopeHeaders = ScopeHeader.all(settings.scopeHeaders)
+    }
+
+    var isDraining: Bool { draining.load(ordering: .acquiring) }
+
+    func startDraining() { draining.store(true, ordering: .releasing) }
+
+    /// Requests that have begun and are not settled and recorded yet.
+    var inFlightCount: Int { inFlight.load(ordering: .acquiring) }
+
+    func began() {
+        inFlight.wrappingAdd(1, ordering: .acquiringAndReleasing)
+        metrics.inFlight.increment()
+    }
+
+    func ended() {
+        inFlight.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        metrics.inFlight.decrement()
+    }
+}

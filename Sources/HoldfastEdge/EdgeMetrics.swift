@@ -1,0 +1,71 @@
+package import HoldfastAdmin
+
+/// What an edge counts. Names are part of the product; dashboards are built on them.
+package struct EdgeMetrics: Sendable {
+    let requests: MetricFamily<MetricCounter>
+    let refusals: MetricFamily<MetricCounter>
+    let wouldRefuse: MetricFamily<MetricCounter>
+    let spend: MetricFamily<MetricCounter>
+    let overruns: MetricCounter
+    let overrunUSD: MetricCounter
+    let settlements: MetricFamily<MetricCounter>
+    let clamps: MetricCounter
+    let priceMissing: MetricCounter
+    let decision: MetricHistogram
+    let wait: MetricHistogram
+    let upstream: MetricHistogram
+    let firstByte: MetricHistogram
+    let recalls: MetricCounter
+    let rejections: MetricFamily<MetricCounter>
+    let counterUp: MetricGauge
+    let connections: MetricGauge
+    let inFlight: MetricGauge
+
+    package init(_ registry: MetricRegistry) {
+        requests = registry.counters(
+            "holdfast_requests_total", "Requests by what became of them.",
+            labels: ["provider", "model", "outcome"], seriesMax: 1_000)
+        refusals = registry.counters(
+            "holdfast_refusals_total", "Requests refused before the provider was called.",
+            labels: ["reason"])
+        wouldRefuse = registry.counters(
+            "holdfast_would_refuse_total", "Requests that a cap in observe mode would refuse.",
+            labels: ["cap"])
+        spend = registry.counters(
+            "holdfast_spend_usd_total", "Dollars charged.", labels: ["provider", "model"],
+            scale: .nano, seriesMax: 1_000)
+        overruns = registry.counter(
+            "holdfast_overruns_total", "Requests that cost more than their hold.")
+        overrunUSD = registry.counter(
+            "holdfast_overrun_usd_total",
+            "Dollars charged beyond holds. Page on any increase.", scale: .nano)
+        settlements = registry.counters(
+            "holdfast_settlements_total", "Holds settled, by what the charge is based on.",
+            labels: ["basis"])
+        clamps = registry.counter(
+            "holdfast_clamps_total", "Requests whose output limit was lowered to fit a cap.")
+        priceMissing = registry.counter(
+            "holdfast_price_missing_total", "Requests refused because the price is not known.")
+        decision = registry.histogram(
+            "holdfast_decision_seconds", "Time from a parsed request to a hold or a refusal, where "
+                + "no counter had to be asked.",
+            bounds: [500, 1_000, 2_000, 3_000, 5_000, 10_000, 25_000, 100_000, 1_000_000])
+        wait = registry.histogram(
+            "holdfast_budget_wait_seconds", "Time that requests waited for budget.")
+        upstream = registry.histogram(
+            "holdfast_upstream_seconds", "Time from sending a request to its last byte.")
+        firstByte = registry.histogram(
+            "holdfast_upstream_first_byte_seconds", "Time from sending a request to its head.")
+        recalls = registry.counter(
+            "holdfast_recalls_total", "Times that the counter asked for idle budget.")
+        rejections = registry.counters(
+            "holdfast_lease_rejections_total", "What the counter refused of this edge.",
+            labels: ["reason"])
+        counterUp = registry.gauge(
+            "holdfast_counter_up", "Whether a counter is connected.")
+        connections = registry.gauge(
+            "holdfast_downstream_connections", "Open connections of callers.")
+        inFlight = registry.gauge(
+            "holdfast_requests_in_flight", "Requests begun and not yet settled.")
+    }
+}

@@ -1,0 +1,186 @@
+package import HoldfastAdmin
+import HoldfastCore
+import HoldfastEgress
+import HoldfastLedger
+package import Logging
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+import ServiceLifecycle
+
+/// One edge: the callers' listener, the lease client, and an orderly end.
+///
+/// Shutdown order: stop admitting, let requests in flight finish up to a limit, cut the rest (they
+/// settle at their ceilings), return slices, close the session.
+package final class EdgeService: Service {
+    package enum StartError: Error, CustomStringConvertible {
+        case cannotListen(host: String, port: Int, reason: String)
+        case noEgress(reason: String)
+
+        package var description: String {
+            switch self {
+            case .cannotListen(let host, let port, let reason):
+                "the edge cannot listen on \(host):\(port): \(reason)"
+            case .noEgress(let reason):
+                "the edge cannot start its connections to providers: \(reason)"
+            }
+        }
+    }
+
+    private let settings: EdgeSettings
+    private let context: EdgeContext
+    private let client: LeaseClient
+    private let egress: Egress
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let onBound: @Sendable (_ port: Int) -> Void
+
+    /// - Parameters:
+    ///   - counters: tried in turn, host and port.
+    ///   - egressThreadCount: threads of libcurl; each drives many transfers.
+    ///   - onBound: told the port callers are accepted on.
+    package init(
+        settings: EdgeSettings, counters: [(host: String, port: Int)], registry: MetricRegistry,
+        group: any EventLoopGroup, egressThreadCount: Int = 1, logger: Logger,
+        onBound: @escaping @Sendable (_ port: Int) -> Void = { _ in }
+    ) throws(StartError) {
+        self.settings = settings
+        self.group = group
+        self.logger = logger
+        self.onBound = onBound
+        do {
+            egress = try Egress(
+                threadCount: egressThreadCount,
+                bufferByteCountMax: settings.streamBufferByteCountMax)
+        } catch {
+            throw .noEgress(reason: error.message)
+        }
+        let metrics = EdgeMetrics(registry)
+        let clock = CounterTime()
+        let policy = PolicyBox()
+        let keys = KeyDirectory(clock: clock)
+        let table = LeaseTable(
+            newAccountsPerMinuteMax: settings.newAccountsPerMinuteMax, clock: clock)
+        client = LeaseClient(
+            nodeName: settings.nodeName,
+            addresses: counters.map { .init(host: $0.host, port: $0.port) }, table: table,
+            clock: clock, keys: keys, policy: policy, metrics: metrics, loop: group.next(),
+            logger: logger)
+        context = EdgeContext(
+            settings: settings, policy: policy, clock: clock, table: table, keys: keys,
+            leases: client, egress: egress, metrics: metrics, logger: logger)
+        registry.gauge("holdfast_holds_open", "Holds of requests in flight.") {
+            [([], .count(UInt64(table.counts.holds)))]
+        }
+        registry.gauge("holdfast_budget_waiting", "Requests that wait for budget.") {
+            [([], .count(UInt64(table.counts.waiting)))]
+        }
+        registry.gauge("holdfast_slices", "Accounts that this edge has met.") {
+            [([], .count(UInt64(table.counts.accounts)))]
+        }
+    }
+
+    /// Why a load balancer should send nothing here.
+    package var unreadyReasons: [String] {
+        var reasons: [String] = []
+        if context.isDraining { reasons.append("draining") }
+        if let problem = client.leaseProblem { reasons.append(problem) }
+        if context.policy.policy == nil { reasons.append("no policy yet") }
+        return reasons
+    }
+
+    /// `false` when only a new process can go on.
+    package var isLive: Bool { client.fatalProblem == nil }
+
+    package func run() async throws {
+        let listener = try await bind()
+        logger.info(
+            "edge is up",
+            metadata: [
+                "host": "\(settings.host)", "port": "\(listener.localAddress?.port ?? 0)",
+                "node": "\(settings.nodeName)",
+            ])
+        onBound(listener.localAddress?.port ?? settings.port)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await self.client.run() }
+            tasks.addTask {
+                await self.untilShutdown()
+                await self.drain(listener)
+            }
+            // The client runs until the drain is over; a shutdown ends both.
+            try await tasks.next()
+            tasks.cancelAll()
+            while let result = await tasks.nextResult() {
+                if case .failure(let error) = result, !(error is CancellationError) { throw error }
+            }
+        }
+        egress.shutdown()
+    }
+
+    private func bind() async throws(StartError) -> any Channel {
+        let context = context
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = settings.headerByteCountMax
+        limits.maxHeaderListSize = settings.headerByteCountMax
+        let decoderLimits = limits
+        do {
+            return try await ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: 1_024)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let pipeline = channel.pipeline.syncOperations
+                        try pipeline.configureHTTPServerPipeline(
+                            withPipeliningAssistance: true, withErrorHandling: false,
+                            withEncoderConfiguration: .init(),
+                            withDecoderLimitConfiguration: decoderLimits)
+                        try pipeline.addHandler(DownstreamHandler(context: context))
+                    }
+                }
+                .bind(host: settings.host, port: settings.port).get()
+        } catch {
+            throw .cannotListen(host: settings.host, port: settings.port, reason: "\(error)")
+        }
+    }
+
+    private func untilShutdown() async {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self)
+        await withTaskCancellationHandler {
+            await withGracefulShutdownHandler {
+                for await _ in stream {}
+            } onGracefulShutdown: {
+                continuation.finish()
+            }
+        } onCancel: {
+            continuation.finish()
+        }
+    }
+
+    private func drain(_ listener: any Channel) async {
+        context.startDraining()
+        logger.info("draining", metadata: ["in_flight": "\(context.inFlightCount)"])
+        listener.close(promise: nil)
+        await waitUntilIdle(for: settings.drainMax)
+        if context.inFlightCount > 0 {
+            logger.warning(
+                "requests cut after the drain limit; they settle at their ceilings",
+                metadata: ["in_flight": "\(context.inFlightCount)"])
+            egress.shutdown()
+            await waitUntilIdle(for: .seconds(2))
+        }
+        await client.closeSession()
+        logger.info("edge stopped")
+    }
+
+    private func waitUntilIdle(for limit: Duration) async {
+        let end = ContinuousClock.now + limit
+        while context.inFlightCount > 0, ContinuousClock.now < end {
+            do {
+                try await Task.sleep(for: .milliseconds(20))
+            } catch {
+                return
+            }
+        }
+    }
+}

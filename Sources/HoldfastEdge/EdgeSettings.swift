@@ -1,0 +1,53 @@
+package import HoldfastCore
+
+/// What one edge is told at start. Caps, keys and prices are not here: they come from the counter.
+package struct EdgeSettings: Sendable {
+    package struct Provider: Sendable {
+        /// Scheme, authority and perhaps a path prefix, without the `/v1` that routes begin with.
+        package var baseURL: String
+        package var apiKey: String
+        package var connectTimeout: Duration
+        /// Longest silence of the provider during a response.
+        package var idleTimeout: Duration
+
+        package init(
+            baseURL: String, apiKey: String, connectTimeout: Duration = .seconds(10),
+            idleTimeout: Duration = .seconds(600)
+        ) {
+            var base = baseURL
+            while base.hasSuffix("/") { base.removeLast() }
+            // People paste the base URL that SDKs want; routes bring their own `/v1`.
+            if base.hasSuffix("/v1") { base.removeLast(3) }
+            self.baseURL = base
+            self.apiKey = apiKey
+            self.connectTimeout = connectTimeout
+            self.idleTimeout = idleTimeout
+        }
+    }
+
+    package var nodeName: String
+    package var host: String
+    package var port: Int
+    package var providers: [String: Provider] = [:]
+    package var bodyByteCountMax = Limits.bodyByteCountMaxDefault
+    package var headerByteCountMax = 64 << 10
+    package var newAccountsPerMinuteMax = 600
+    /// Longest wait of one request for budget.
+    package var waitMax = Duration.seconds(2)
+    /// How long requests in flight may take when the edge stops.
+    package var drainMax = Duration.seconds(30)
+    /// How long a response whose caller is gone is read on, to learn what it cost.
+    package var abandonedReadMax = Duration.seconds(120)
+    /// Bytes of one response that may wait for a slow caller.
+    package var streamBufferByteCountMax = 8 << 20
+    package var clamps = true
+    package var clampMinimumTokens: UInt64 = 16
+    /// Header that sets each dimension, lower case, where it is not `x-holdfast-…`.
+    package var scopeHeaders: [ScopeDimension: String] = [:]
+
+    package init(nodeName: String, host: String, port: Int) {
+        self.nodeName = nodeName
+        self.host = host
+        self.port = port
+    }
+}

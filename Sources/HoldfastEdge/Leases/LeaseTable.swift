@@ -1,0 +1,239 @@
+import HoldfastCore
+import HoldfastLedger
+import HoldfastProviders
+import HoldfastWire
+import Synchronization
+
+/// The shell around `EdgeLedger`: one lock, decisions inside it, callbacks outside.
+///
+/// A `Mutex` and not an actor: the check and the hold must be one step, and requests must not suspend
+/// to take it. The critical section is a few integer operations per account.
+final class LeaseTable: Sendable {
+    /// Budget that a request holds. Whoever has it calls `settle` once.
+    struct Hold: Sendable {
+        let id: EdgeLedger.HoldID
+        let units: [CapUnit]
+        /// Output limit per choice that the hold pays for.
+        let output: UInt64
+        let ceiling: Ceiling
+    }
+
+    enum Answer: Sendable {
+        case held(Hold)
+        case refused(AdmissionRefusal)
+        /// A period ended while the request waited: find its accounts again.
+        case expired
+        /// Too many requests in flight or waiting.
+        case saturated
+        /// No counter has been heard, and the slices are short.
+        case unavailable
+        /// The key has named too many new scope values within a minute.
+        case tooManyNewAccounts
+    }
+
+    enum Step: Sendable {
+        case answered(Answer)
+        /// `onAnswer` will be called, once, unless `withdraw` is called first.
+        case waiting(EdgeLedger.WaiterID)
+    }
+
+    struct Waiting: Sendable {
+        let request: AdmissionRequest
+        let slots: [EdgeLedger.SlotID]
+        var output: UInt64
+        /// Has been cut down to what is payable now.
+        var isLastTry = false
+        let onAnswer: @Sendable (Answer) -> Void
+    }
+
+    struct State: Sendable {
+        var ledger = EdgeLedger()
+        var waiting: [EdgeLedger.WaiterID: Waiting] = [:]
+        var newAccounts: [String: Int] = [:]
+        var newAccountsMinute: Int64 = 0
+        var isConnected = false
+    }
+
+    typealias Callback = @Sendable () -> Void
+
+    private let state = Mutex(State())
+    private let newAccountsPerMinuteMax: Int
+    private let clock: CounterTime
+    private let flush = Mutex<(@Sendable () -> Void)?>(nil)
+
+    init(newAccountsPerMinuteMax: Int, clock: CounterTime) {
+        self.newAccountsPerMinuteMax = newAccountsPerMinuteMax
+        self.clock = clock
+    }
+
+    /// Called when the counter should hear at once; set by the lease client.
+    func onUrgent(_ action: @escaping @Sendable () -> Void) { flush.withLock { $0 = action } }
+
+    // MARK: - Requests
+
+    func admit(
+        _ request: AdmissionRequest, onAnswer: @escaping @Sendable (Answer) -> Void
+    ) -> Step {
+        mutate { state, _ in self.admit(request, onAnswer, &state) }
+    }
+
+    private func admit(
+        _ request: AdmissionRequest, _ onAnswer: @escaping @Sendable (Answer) -> Void,
+        _ state: inout State
+    ) -> Step {
+        guard let slots = slots(for: request, &state) else {
+            return .answered(.tooManyNewAccounts)
+        }
+        let standings: [EdgeLedger.Standing?] = slots.map { state.ledger.standing(of: $0) }
+        let output: UInt64
+        switch AdmissionPlan.plan(
+            request, standings: standings, budget: AdmissionPlan.room, ifShort: .capSpent)
+        {
+        case .output(let planned): output = planned
+        case .refuse(let refusal): return .answered(.refused(refusal))
+        }
+        guard let demands = Self.demands(request, slots, output) else {
+            preconditionFailure("a plan that fits has a ceiling")
+        }
+        switch state.ledger.admit(demands) {
+        case .held(let id): return .answered(.held(Self.hold(id, request, output)))
+        case .saturated: return .answered(.saturated)
+        case .short: break
+        }
+        guard let id = state.ledger.wait(for: demands) else { return .answered(.saturated) }
+        state.waiting[id] = Waiting(
+            request: request, slots: slots, output: output, onAnswer: onAnswer)
+        return .waiting(id)
+    }
+
+    /// The wait is over. Takes what is payable now if that is enough, and otherwise refuses.
+    ///
+    /// - Returns: whether the request waits on, for an answer to its smaller need.
+    func deadline(_ id: EdgeLedger.WaiterID) -> Bool {
+        mutate { state, callbacks in
+            guard let waiting = state.waiting[id] else { return false }
+            let standings: [EdgeLedger.Standing?] = waiting.slots.map {
+                state.ledger.standing(of: $0)
+            }
+            guard state.isConnected, standings.allSatisfy({ $0?.counter != nil }) else {
+                Self.answer(id, .unavailable, &state, &callbacks)
+                return false
+            }
+            let plan = AdmissionPlan.plan(
+                waiting.request, standings: standings, budget: AdmissionPlan.payableNow,
+                ifShort: .inFlight)
+            switch plan {
+            case .output(let output) where !waiting.isLastTry:
+                state.waiting[id]?.isLastTry = true
+                Self.reduce(id, to: min(output, waiting.output), &state, &callbacks)
+                return state.waiting[id] != nil
+            case .output:
+                Self.answer(
+                    id, .refused(Self.inFlight(waiting, standings)), &state, &callbacks)
+            case .refuse(let refusal):
+                Self.answer(id, .refused(refusal), &state, &callbacks)
+            }
+            return false
+        }
+    }
+
+    /// The caller is gone: nobody waits for the answer any more.
+    func withdraw(_ id: EdgeLedger.WaiterID) {
+        mutate { state, callbacks in
+            guard state.waiting.removeValue(forKey: id) != nil else { return }
+            Self.carryOut(state.ledger.withdraw(id), &state, &callbacks)
+        }
+    }
+
+    /// Replaces a hold by what the request cost. Returns by how much that was more than the hold.
+    func settle(_ hold: Hold, usd: NanoUSD, tokens: UInt64) -> EdgeLedger.SettleOutcome {
+        mutate { state, callbacks in
+            let actual = hold.units.map { Ceiling(usd: usd, tokens: tokens).amount(in: $0) }
+            let (outcome, wakeups) = state.ledger.settle(hold.id, actual: actual)
+            Self.carryOut(wakeups, &state, &callbacks)
+            return outcome
+        }
+    }
+
+    /// What this edge knows of an account; `nil` when it has no slice of it.
+    func standing(of key: AccountKey) -> EdgeLedger.Standing? {
+        state.withLock { state in
+            state.ledger.existingSlot(for: key).map { state.ledger.standing(of: $0) }
+        }
+    }
+
+    // MARK: - Lease client
+
+    func apply(_ grants: [GrantEntry]) {
+        mutate { state, callbacks in
+            let wakeups = state.ledger.apply(grants.map { ($0.reference, $0.grant) })
+            Self.carryOut(wakeups, &state, &callbacks)
+        }
+    }
+
+    func recall(reference: UInt32, epoch: UInt64) {
+        mutate { state, _ in state.ledger.recall(reference: reference, epoch: epoch) }
+    }
+
+    func connected() {
+        mutate { state, _ in
+            state.isConnected = true
+            state.ledger.reconnected()
+        }
+    }
+
+    func disconnected() {
+        state.withLock { $0.isConnected = false }
+    }
+
+    func tick() { state.withLock { $0.ledger.tick() } }
+
+    func forgetUnused() { state.withLock { $0.ledger.forgetUnused() } }
+
+    func releaseAll() { state.withLock { $0.ledger.releaseAll() } }
+
+    func collectReports() -> [EdgeLedger.Report] {
+        state.withLock { $0.ledger.collectReports() }
+    }
+
+    var counts: (accounts: Int, holds: Int, waiting: Int) {
+        state.withLock { ($0.ledger.slotCount, $0.ledger.holdCount, $0.ledger.waiterCount) }
+    }
+
+    /// Decides under the lock; calls back, and wakes the lease client, outside it.
+    private func mutate<Result>(
+        _ body: (inout State, inout [Callback]) -> Result
+    ) -> Result {
+        let (result, callbacks, isUrgent) = state.withLock { state in
+            var callbacks: [Callback] = []
+            let result = body(&state, &callbacks)
+            return (result, callbacks, state.ledger.takeUrgency())
+        }
+        for callback in callbacks { callback() }
+        if isUrgent { flush.withLock { $0 }?() }
+        return result
+    }
+
+    /// `nil` when a key makes up scope values faster than allowed.
+    private func slots(
+        for request: AdmissionRequest, _ state: inout State
+    ) -> [EdgeLedger.SlotID]? {
+        var fresh = 0
+        for target in request.targets where target.cap.each.contains(where: \.isCallerSettable) {
+            if state.ledger.existingSlot(for: target.key) == nil { fresh += 1 }
+        }
+        if fresh > 0 {
+            let minute = clock.elapsedMilliseconds() / 60_000
+            if state.newAccountsMinute != minute {
+                state.newAccountsMinute = minute
+                state.newAccounts = [:]
+            }
+            let count = state.newAccounts[request.keyName, default: 0] + fresh
+            guard count <= newAccountsPerMinuteMax else { return nil }
+            state.newAccounts[request.keyName] = count
+        }
+        return request.targets.map {
+            state.ledger.slot(for: $0.key, isEnforced: $0.isEnforced)
+        }
+    }
+}

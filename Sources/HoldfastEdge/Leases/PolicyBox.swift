@@ -1,0 +1,21 @@
+import HoldfastProviders
+import HoldfastWire
+import Synchronization
+
+/// The policy in force. Readers take the reference and use it for a whole request.
+final class PolicyBox: Sendable {
+    private let current = Mutex<CompiledPolicy?>(nil)
+
+    var policy: CompiledPolicy? { current.withLock { $0 } }
+
+    func replace(_ policy: EdgePolicy) throws(PriceBookError) {
+        let compiled = try CompiledPolicy(policy)
+        current.withLock { $0 = compiled }
+    }
+
+    func update(_ windows: PolicyWindows) {
+        current.withLock { current in
+            if let updated = current?.with(windows) { current = updated }
+        }
+    }
+}

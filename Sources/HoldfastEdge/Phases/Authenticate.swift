@@ -1,0 +1,59 @@
+import HoldfastCore
+import NIOCore
+import NIOHTTP1
+
+/// Phase 1: who is calling. The secret is looked up by its HMAC; the counter is asked for keys that
+/// this edge has not met.
+extension Exchange {
+    /// Every dialect's way to send a key. Claude Code sends two of them at once.
+    private static let bareHeaders = ["x-api-key", "api-key", "x-goog-api-key"]
+
+    /// Headers that carry the caller's key and must not reach the provider.
+    static let credentialHeaders: Set<String> = Set(bareHeaders + ["authorization"])
+
+    func authenticate() {
+        guard !context.isDraining else { return refuse(.draining) }
+        let candidates = Self.candidates(head.headers)
+        guard !candidates.isEmpty else { return refuse(.noKey) }
+        lookup(candidates[...])
+    }
+
+    private func lookup(_ candidates: ArraySlice<Substring>) {
+        guard let secret = candidates.first else { return refuse(.unknownKey) }
+        let me = NIOLoopBound(self, eventLoop: loop)
+        let loop = loop
+        let rest = candidates.dropFirst()
+        context.keys.lookup(secret) { answer in
+            if loop.inEventLoop {
+                me.value.take(answer, rest)
+            } else {
+                loop.execute { me.value.take(answer, rest) }
+            }
+        }
+    }
+
+    private func take(_ answer: KeyDirectory.Answer, _ rest: ArraySlice<Substring>) {
+        guard downstream != nil else { return refuse(.unknownKey) }
+        switch answer {
+        case .known(let key): authenticated(key)
+        case .unknown: lookup(rest)
+        case .unavailable:
+            refuse(.counterUnavailable("the key is not known here and no counter answers"))
+        }
+    }
+
+    private static func candidates(_ headers: HTTPHeaders) -> [Substring] {
+        var found: [Substring] = []
+        for value in headers["authorization"] {
+            let parts = value.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
+            if parts.count == 2, parts[0].lowercased() == "bearer" { found.append(parts[1]) }
+        }
+        for name in bareHeaders {
+            for value in headers[name] where !value.isEmpty && !found.contains(value[...]) {
+                found.append(value[...])
+            }
+        }
+        // Each candidate costs a look-up; nobody needs more than two.
+        return Array(found.prefix(3))
+    }
+}

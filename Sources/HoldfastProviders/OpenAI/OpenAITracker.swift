@@ -1,0 +1,121 @@
+import HoldfastCore
+
+/// What one chunk of a stream, or a whole response, says; only the parts that matter to us.
+struct OpenAIChunk {
+    private enum Key: String, CaseIterable {
+        case model, choices, usage, error
+        case serviceTier = "service_tier"
+    }
+
+    private static let keys = KeyTable(Key.self)
+
+    private(set) var model: String?
+    private(set) var serviceTier: String?
+    private(set) var usage: OpenAIUsage?
+    /// The member `usage` with one comma beside it, when its value is `null`.
+    private(set) var nullUsageMember: Range<Int>?
+    private(set) var hasError = false
+    private(set) var isAmbiguous = false
+    private(set) var hasChoices = false
+    private var hasEmptyChoices = false
+
+    /// The chunk that comes only because usage was asked for. The first chunk of some providers has
+    /// no choices either, but no usage.
+    var isUsageOnly: Bool { hasEmptyChoices && usage != nil }
+
+    init(_ bytes: [UInt8], in range: Range<Int>) throws(JSONError) {
+        var scanner = JSONScanner(bytes, in: range)
+        try scanner.enterObject()
+        var keys = KnownKeys(Self.keys)
+        while let key = try keys.next(&scanner) {
+            switch key {
+            case .model: model = try Self.string(&scanner)
+            case .serviceTier: serviceTier = try Self.string(&scanner)
+            case .error: hasError = try scanner.skipValue().kind != .null
+            case .choices: try readChoices(&scanner)
+            case .usage: try readUsage(&scanner)
+            }
+        }
+        isAmbiguous = keys.duplicate != nil
+        try scanner.finish()
+    }
+
+    private static func string(_ scanner: inout JSONScanner) throws(JSONError) -> String? {
+        let value = try scanner.skipValue()
+        return value.kind == .string ? JSON.string(value.range, in: scanner.bytes) : nil
+    }
+
+    private mutating func readChoices(_ scanner: inout JSONScanner) throws(JSONError) {
+        guard try scanner.peekKind() == .array else {
+            try scanner.skipValue()
+            return
+        }
+        try scanner.enterArray()
+        while try scanner.nextElement() {
+            hasChoices = true
+            try scanner.skipValue()
+        }
+        hasEmptyChoices = !hasChoices
+    }
+
+    private mutating func readUsage(_ scanner: inout JSONScanner) throws(JSONError) {
+        let keyStart = scanner.keyStart
+        let separator = scanner.separator
+        guard try scanner.peekKind() == .null else {
+            usage = try OpenAIUsage(&scanner)
+            return
+        }
+        try scanner.skipValue()
+        if let separator {
+            nullUsageMember = separator..<scanner.index
+            return
+        }
+        // The first member: the comma after it goes, if there is one.
+        let valueEnd = scanner.index
+        scanner.skipSpace()
+        let hasComma =
+            scanner.index < scanner.bytes.count
+            && scanner.bytes[scanner.index] == UInt8(ascii: ",")
+        nullUsageMember = keyStart..<(hasComma ? scanner.index + 1 : valueEnd)
+    }
+}
+
+/// Follows the usage through a response.
+struct OpenAITracker: Sendable {
+    private var usage: OpenAIUsage?
+    private var serviceTier: String?
+    private var model: String?
+    /// Some providers report running numbers with every chunk. Those are the bill only when nothing
+    /// came after them.
+    private var isFinal = false
+    private var isTrusted = true
+
+    /// An event that could not be read may have carried other numbers; later ones replace them.
+    mutating func forgetUsage() {
+        usage = nil
+    }
+
+    mutating func distrust() {
+        isTrusted = false
+    }
+
+    mutating func observe(_ chunk: OpenAIChunk) {
+        model = chunk.model ?? model
+        serviceTier = chunk.serviceTier ?? serviceTier
+        if chunk.isAmbiguous || chunk.hasError {
+            forgetUsage()
+        } else if let reported = chunk.usage {
+            usage = reported
+            isFinal = !chunk.hasChoices
+        } else if chunk.hasChoices {
+            isFinal = false
+        }
+    }
+
+    func result(isComplete: Bool, usesLongCacheWrite: Bool) -> MeteredUsage? {
+        guard isTrusted, isFinal || isComplete,
+            let tokens = usage?.tokens(usesLongCacheWrite: usesLongCacheWrite)
+        else { return nil }
+        return MeteredUsage(usage: tokens, serviceTier: serviceTier, model: model)
+    }
+}

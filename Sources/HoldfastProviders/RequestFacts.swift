@@ -1,0 +1,107 @@
+/// Where a clamped output limit goes in a request body.
+public enum OutputLimitField: Hashable, Sendable {
+    /// Replaces the value at this range of the body.
+    case value(Range<Int>)
+    /// The body has none: a new member goes in front of the byte at this offset.
+    case absent(insertAt: Int)
+}
+
+/// Everything that later phases need from a request body, read in one pass.
+public struct RequestFacts: Hashable, Sendable {
+    public var model: String
+    public var isStream = false
+    /// Most output tokens of one choice, as the caller gave it; `nil` when the caller left it to
+    /// the provider. Includes reasoning.
+    public var outputLimit: UInt64?
+    public var outputLimitField = OutputLimitField.absent(insertAt: 1)
+    /// The smallest output limit with which the provider accepts this request: a clamp below it
+    /// would turn a payable request into an error.
+    public var outputLimitMin: UInt64 = 1
+    /// How many answers are generated, each up to the output limit.
+    public var choices: UInt64 = 1
+    /// Output tokens that can be billed beyond `choices` × the output limit, in total over all
+    /// choices: rejected tokens of a predicted output.
+    public var extraOutputTokens: UInt64 = 0
+    /// At least the tokens of the prompt, as far as its bytes tell: see `PromptBound`.
+    public var promptTokensMax: UInt64 = 0
+    /// Whether the prompt has parts whose tokens do not follow from the bytes of the body (images,
+    /// documents, URLs, file ids, …). `promptTokensMax` is then no bound; the model's context is.
+    public var promptIsUnboundedByBytes = false
+    /// Whether the request asks for the provider's long cache lifetime, whose writes cost more.
+    public var usesLongCacheWrite = false
+    /// As given; `nil` when absent, which is whatever the project is set to.
+    public var serviceTier: String?
+    /// Multiplies every price: 10 is one time, 11 is 1.1 times.
+    public var rateMultiplierTenths: UInt64 = 10
+    /// Whether the request asks for the fast mode, which has prices of its own.
+    public var isFast = false
+    /// The caller's own name for its user.
+    public var metadataUser: String?
+    /// The caller's own labels.
+    public var metadata: [String: String] = [:]
+    /// Whether the caller asked for the usage chunk at the end of a stream, so that it stays in.
+    public var callerAskedForUsage = false
+
+    /// What makes a stream report its usage; `nil` when nothing has to change for that.
+    var usageSplice: Splice?
+
+    public init(model: String) {
+        self.model = model
+    }
+}
+
+/// Upper bounds for the tokens of a prompt.
+///
+/// **Text.** Today's models of the providers in the catalog split text with byte-level BPE. It
+/// starts from one token per byte of UTF-8 and only ever joins neighbours, so tokens ≤ bytes. The
+/// bytes that are counted are those of the whole body, which are at least those of the texts in it:
+/// a character of a JSON string stands for itself or is escaped, and every escape is longer than
+/// what it stands for (`\n` two bytes for one, `\uXXXX` six for at most three, a surrogate pair
+/// twelve for four). Names of roles and fields that the provider renders in its own way are in the
+/// body too, with their quotes, colons and braces on top.
+///
+/// This rests on the tokenizer not rewriting text into a longer form first. OpenAI's do not.
+/// Anthropic's current one is not published, and is taken not to either; the one of Claude 2
+/// did, for some rare characters (Unicode's compatibility forms).
+///
+/// **What the provider adds** is not in the body and cannot be proved from it, so it is allowed
+/// for, several times over what is documented: 3-4 tokens per message and 3 per request (16 and 64
+/// here), and the hidden instructions that come with tools.
+enum PromptBound {
+    static let perMessage: UInt64 = 16
+    static let perTool: UInt64 = 16
+    static let perRequest: UInt64 = 64
+
+    static func tokens(
+        bodyByteCount: Int, messages: UInt64, tools: UInt64, hidden: UInt64
+    ) -> UInt64 {
+        UInt64(bodyByteCount) + perMessage * messages + perTool * tools + perRequest + hidden
+    }
+}
+
+/// One replacement in a body. All other bytes stay as they are.
+struct Splice: Hashable, Sendable {
+    var range: Range<Int>
+    var bytes: [UInt8]
+
+    init(_ range: Range<Int>, _ text: String) {
+        self.range = range
+        bytes = Array(text.utf8)
+    }
+
+    /// Ranges must not overlap; insertions at the same place keep their order.
+    static func apply(_ splices: [Splice], to body: [UInt8]) -> [UInt8] {
+        guard !splices.isEmpty else { return body }
+        var out: [UInt8] = []
+        out.reserveCapacity(body.count + splices.reduce(0) { $0 + $1.bytes.count })
+        var copied = 0
+        for splice in splices.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) {
+            precondition(splice.range.lowerBound >= copied, "splices overlap")
+            out.append(contentsOf: body[copied..<splice.range.lowerBound])
+            out.append(contentsOf: splice.bytes)
+            copied = splice.range.upperBound
+        }
+        out.append(contentsOf: body[copied...])
+        return out
+    }
+}

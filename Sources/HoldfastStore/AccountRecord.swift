@@ -1,0 +1,144 @@
+import HoldfastCore
+import HoldfastLedger
+
+/// The stored form of one account. Integers are little endian.
+///
+///     OFFSET     SIZE  MEANING
+///     0          1     format, 1
+///     1          1     bit 0: frozen; the other bits are 0
+///     2          8     base
+///     10         4     n, the number of lines
+///     14 + 40i   8     session of line i; ascending, each once
+///     22 + 40i   8     granted
+///     30 + 40i   8     released
+///     38 + 40i   8     spent
+///     46 + 40i   8     overrun
+///     14 + 40n   4     CRC-32C of the key's text, the version (8 bytes) and all bytes before
+///
+/// The checksum covers key and version too, so that a sound value under the wrong key, or an old
+/// one under a new version, is found as well.
+enum AccountRecord {
+    static let format: UInt8 = 1
+
+    private static let headByteCount = 14
+    private static let lineByteCount = 40
+    private static let checksumByteCount = 4
+
+    /// Why bytes are not the account that was stored under a key.
+    enum Damage: Error, Equatable, CustomStringConvertible {
+        case unknownFormat(UInt8)
+        case wrongLength
+        case wrongChecksum
+        case unknownFlags
+        case linesOutOfOrder
+        case amountOutOfBounds
+
+        var description: String {
+            switch self {
+            case .unknownFormat(let format): "its format \(format) is unknown"
+            case .wrongLength: "its length is wrong"
+            case .wrongChecksum: "its checksum is wrong"
+            case .unknownFlags: "it has unknown flags"
+            case .linesOutOfOrder: "its sessions are out of order"
+            case .amountOutOfBounds: "it has an amount above the largest allowed"
+            }
+        }
+    }
+
+    static func encode(_ account: StoredAccount, key: [UInt8], version: UInt64) -> [UInt8] {
+        precondition(areAscending(account.lines), "lines of an account are not in order")
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(
+            headByteCount + account.lines.count * lineByteCount + checksumByteCount)
+        bytes.append(format)
+        bytes.append(account.isFrozen ? 1 : 0)
+        append(account.base.rawValue, to: &bytes)
+        append(UInt32(account.lines.count), to: &bytes)
+        for line in account.lines {
+            append(line.session.rawValue, to: &bytes)
+            for amount in [line.granted, line.released, line.spent, line.overrun] {
+                // The ledger takes and grants no larger ones, so this would be our own mistake.
+                precondition(amount.rawValue <= Limits.amountMax, "an amount out of bounds")
+                append(amount.rawValue, to: &bytes)
+            }
+        }
+        append(checksum(bytes, key: key, version: version), to: &bytes)
+        return bytes
+    }
+
+    static func decode(
+        _ bytes: [UInt8], key: [UInt8], version: UInt64
+    ) throws(Damage) -> StoredAccount {
+        guard let found = bytes.first else { throw .wrongLength }
+        guard found == format else { throw .unknownFormat(found) }
+        guard bytes.count >= headByteCount + checksumByteCount else { throw .wrongLength }
+        let lineCount = Int(integer(UInt32.self, in: bytes, at: 10))
+        let checksumOffset = headByteCount + lineCount * lineByteCount
+        guard bytes.count == checksumOffset + checksumByteCount else { throw .wrongLength }
+        guard
+            integer(UInt32.self, in: bytes, at: checksumOffset)
+                == checksum(bytes[..<checksumOffset], key: key, version: version)
+        else { throw .wrongChecksum }
+        guard bytes[1] <= 1 else { throw .unknownFlags }
+        var lines: [StoredAccount.Line] = []
+        lines.reserveCapacity(lineCount)
+        for index in 0..<lineCount {
+            lines.append(try line(in: bytes, at: headByteCount + index * lineByteCount))
+        }
+        guard areAscending(lines) else { throw .linesOutOfOrder }
+        // The base is a sum of amounts that are each in bounds, and may itself be above the bound:
+        // the ledger saturates there, and refuses everything from then on.
+        return StoredAccount(
+            base: Amount(integer(UInt64.self, in: bytes, at: 2)), isFrozen: bytes[1] == 1,
+            lines: lines)
+    }
+
+    private static func line(
+        in bytes: [UInt8], at offset: Int
+    ) throws(Damage) -> StoredAccount.Line {
+        let line = StoredAccount.Line(
+            session: SessionID(integer(UInt64.self, in: bytes, at: offset)),
+            granted: Amount(integer(UInt64.self, in: bytes, at: offset + 8)),
+            released: Amount(integer(UInt64.self, in: bytes, at: offset + 16)),
+            spent: Amount(integer(UInt64.self, in: bytes, at: offset + 24)),
+            overrun: Amount(integer(UInt64.self, in: bytes, at: offset + 32)))
+        let largest = max(line.granted, line.released, line.spent, line.overrun)
+        guard largest.rawValue <= Limits.amountMax else { throw .amountOutOfBounds }
+        return line
+    }
+
+    private static func areAscending(_ lines: [StoredAccount.Line]) -> Bool {
+        zip(lines, lines.dropFirst()).allSatisfy { $0.session < $1.session }
+    }
+
+    // MARK: - Bytes
+
+    private static func checksum(
+        _ bytes: some Sequence<UInt8>, key: [UInt8], version: UInt64
+    ) -> UInt32 {
+        var versionBytes: [UInt8] = []
+        append(version, to: &versionBytes)
+        var crc = CRC32C()
+        crc.update(key)
+        crc.update(versionBytes)
+        crc.update(bytes)
+        return crc.value
+    }
+
+    private static func append<Value: FixedWidthInteger>(_ value: Value, to bytes: inout [UInt8]) {
+        for shift in stride(from: 0, to: Value.bitWidth, by: 8) {
+            bytes.append(UInt8(truncatingIfNeeded: value >> shift))
+        }
+    }
+
+    /// The caller has checked that the bytes are there.
+    private static func integer<Value: FixedWidthInteger>(
+        _: Value.Type, in bytes: [UInt8], at offset: Int
+    ) -> Value {
+        var value: Value = 0
+        for index in (0..<Value.bitWidth / 8).reversed() {
+            value = value << 8 | Value(bytes[offset + index])
+        }
+        return value
+    }
+}

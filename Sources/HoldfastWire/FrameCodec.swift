@@ -1,0 +1,46 @@
+internal import SwiftProtobuf
+
+/// Bytes ⇄ frames.
+///
+///     OFFSET  SIZE  MEANING
+///     0       4     length of what follows, big endian, 1 … Limits.frameByteCountMax
+///     4       n     protobuf: EdgeFrame or CounterFrame of protos/lease.proto
+public enum FrameCodec {
+    public static let headerByteCount = 4
+
+    public static func encode(_ frame: EdgeFrame) -> [UInt8] { seal(frame.message) }
+
+    public static func encode(_ frame: CounterFrame) -> [UInt8] { seal(frame.message) }
+
+    /// `payload` is one frame without its length header.
+    public static func decodeEdgeFrame(_ payload: [UInt8]) throws(WireError) -> EdgeFrame {
+        try EdgeFrame(parse(payload))
+    }
+
+    public static func decodeCounterFrame(_ payload: [UInt8]) throws(WireError) -> CounterFrame {
+        try CounterFrame(parse(payload))
+    }
+
+    private static func parse<M: Message>(_ payload: [UInt8]) throws(WireError) -> M {
+        do {
+            return try M(serializedBytes: payload)
+        } catch {
+            throw .notAFrame
+        }
+    }
+
+    private static func seal(_ message: some Message) -> [UInt8] {
+        let payload: [UInt8]
+        do {
+            payload = try message.serializedBytes()
+        } catch {
+            // Only proto2 required fields and invalid UTF-8 can fail, and we have neither.
+            preconditionFailure("a frame of our own does not encode: \(error)")
+        }
+        let length = UInt32(payload.count)
+        return [
+            UInt8(length >> 24), UInt8(length >> 16 & 0xFF), UInt8(length >> 8 & 0xFF),
+            UInt8(length & 0xFF),
+        ] + payload
+    }
+}

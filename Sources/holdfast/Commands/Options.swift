@@ -1,0 +1,82 @@
+import ArgumentParser
+import Foundation
+import HoldfastAdmin
+import HoldfastConfig
+import HoldfastProviders
+import Logging
+
+/// What all long-running commands take.
+struct NodeOptions: ParsableArguments {
+    @Option(name: [.short, .long], help: "The configuration file.")
+    var config = "holdfast.yaml"
+
+    @Option(help: "Where callers connect, instead of 'listen' in the file.")
+    var listen: String?
+
+    @Option(help: "Probes, metrics and accounts, instead of 'admin.listen' in the file.")
+    var adminListen: String?
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel = "info"
+
+    func logger(_ label: String) throws -> Logger {
+        let level: Logger.Level
+        do {
+            level = try LogLevel.parse(logLevel)
+        } catch {
+            throw ValidationError("--log-level: \(error)")
+        }
+        return Logger(label: label) { JSONLogHandler(label: $0, level: level) }
+    }
+
+    func load() throws -> Config {
+        var config = try ConfigFile.load(self.config)
+        if let listen { config.listen = try address(listen, "--listen") }
+        if let adminListen { config.adminListen = try address(adminListen, "--admin-listen") }
+        return config
+    }
+
+    private func address(_ text: String, _ option: String) throws -> Address {
+        do {
+            return try Address(text)
+        } catch {
+            throw ValidationError("\(option): \(error)")
+        }
+    }
+}
+
+enum ConfigFile {
+    /// Prints every problem and ends with the documented code when the file cannot be used.
+    static func load(_ path: String) throws -> Config {
+        do {
+            let config = try Config.load(
+                path: path, environment: ProcessInfo.processInfo.environment,
+                knownProviders: Set(ProviderCatalog.standard.adapters.map(\.id.name)))
+            for warning in config.warnings { Terminal.note("warning: \(warning)") }
+            return config
+        } catch {
+            throw fail(error.problems)
+        }
+    }
+
+    static func require(_ problems: [ConfigProblem]) throws {
+        if !problems.isEmpty { throw fail(problems) }
+    }
+
+    private static func fail(_ problems: [ConfigProblem]) -> ExitCode {
+        for problem in problems { Terminal.note("error: \(problem)") }
+        return ExitCode(Exit.badConfig)
+    }
+}
+
+enum Terminal {
+    /// To standard error: messages are not data.
+    static func note(_ line: String) {
+        FileHandle.standardError.write(Data((line + "\n").utf8))
+    }
+
+    /// To standard output, at once also when it is a pipe.
+    static func say(_ line: String) {
+        FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    }
+}

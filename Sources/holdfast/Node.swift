@@ -1,0 +1,171 @@
+import ArgumentParser
+import Foundation
+import HoldfastAdmin
+import HoldfastConfig
+import HoldfastCore
+import HoldfastCounter
+import HoldfastEdge
+import HoldfastProviders
+import HoldfastStore
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import UnixSignals
+import Synchronization
+
+/// The parts of one process, made from a configuration. Wiring only: each part lives in its target.
+struct Node {
+    let config: Config
+    let logger: Logger
+    let registry = MetricRegistry()
+    let group: any EventLoopGroup = MultiThreadedEventLoopGroup(
+        numberOfThreads: max(1, System.coreCount))
+
+    // MARK: - Parts
+
+    func counterPolicy() throws -> CounterPolicy { try Self.counterPolicy(config) }
+
+    static func counterPolicy(_ config: Config) throws -> CounterPolicy {
+        var zones: [String: ZoneOffsets] = ["UTC": .utc]
+        for cap in config.caps {
+            guard let offsets = zoneOffsets(cap.zone) else {
+                throw ValidationError("cap '\(cap.name)': no rules for zone '\(cap.zone)'")
+            }
+            zones[cap.zone] = offsets
+        }
+        let book = try PriceBook.builtIn.overriding(with: overrides(config.priceOverrides))
+        return CounterPolicy(
+            caps: config.caps,
+            keys: config.keys.map { .init(policy: $0.policy, secret: $0.secret.value) },
+            prices: book.tsv, zones: zones)
+    }
+
+    private static func overrides(_ rows: [PriceOverride]) throws -> PriceBook {
+        var text =
+            "provider\tmodel\tinput\tcache_read\tcache_write\toutput\tcontext\tmax_output\tsource\n"
+        for row in rows {
+            let fields: [String] = [
+                row.provider, row.model, "\(row.input.nanoUSDPerMillionTokens)",
+                row.cacheRead.map { "\($0.nanoUSDPerMillionTokens)" } ?? "",
+                row.cacheWrite.map { "\($0.nanoUSDPerMillionTokens)" } ?? "",
+                "\(row.output.nanoUSDPerMillionTokens)",
+                row.contextTokens.map { "\($0)" } ?? "",
+                row.outputTokensMax.map { "\($0)" } ?? "", "configuration",
+            ]
+            text += fields.joined(separator: "\t") + "\n"
+        }
+        return try PriceBook(tsv: text)
+    }
+
+    func openCounter() throws -> CounterCore {
+        let store: SQLiteStore
+        switch config.store {
+        case .sqlite(let path): store = try SQLiteStore(path: path)
+        }
+        let logger = logger
+        let core = try CounterCore(
+            store: store, policy: counterPolicy(), metrics: CounterMetrics(registry),
+            logger: logger,
+            onFatal: { error in
+                logger.critical("stopping: \(error)")
+                exit(Exit.failure)
+            })
+        core.start()
+        return core
+    }
+
+    func edgeSettings() -> EdgeSettings {
+        var settings = EdgeSettings(
+            nodeName: config.nodeName ?? ProcessInfo.processInfo.hostName,
+            host: config.listen.host, port: config.listen.port)
+        for (name, provider) in config.providers {
+            guard let adapter = ProviderCatalog.standard[ProviderID(name: name)] else { continue }
+            settings.providers[name] = EdgeSettings.Provider(
+                baseURL: provider.baseURL ?? adapter.defaultBaseURL,
+                apiKey: provider.apiKey?.value ?? "",
+                connectTimeout: provider.connectTimeout ?? .seconds(10),
+                idleTimeout: provider.idleTimeout ?? .seconds(600))
+        }
+        settings.bodyByteCountMax = config.limits.bodyByteCountMax
+        settings.headerByteCountMax = config.limits.headerByteCountMax
+        settings.newAccountsPerMinuteMax = config.limits.newAccountsPerMinuteMax
+        settings.waitMax = config.limits.wait
+        settings.drainMax = config.limits.drain
+        settings.streamBufferByteCountMax = config.limits.streamBufferByteCountMax
+        settings.clamps = config.limits.clamps
+        settings.clampMinimumTokens = config.limits.clampMinimumTokens
+        settings.scopeHeaders = config.limits.scopeHeaders
+        return settings
+    }
+
+    func admin(
+        isLive: @escaping @Sendable () -> Bool, reasons: @escaping @Sendable () -> [String],
+        extra: [(path: String, handler: AdminRoutes.Handler)] = []
+    ) -> AdminServer {
+        let registry = registry
+        return AdminServer(
+            host: config.adminListen.host, port: config.adminListen.port, name: "holdfast",
+            routes: AdminRoutes(
+                isLive: isLive,
+                readiness: {
+                    let reasons = reasons()
+                    return reasons.isEmpty ? .ready : .notReady(reasons: reasons)
+                },
+                metrics: { registry.render() }, extra: extra),
+            logger: logger)
+    }
+
+    // MARK: - Run
+
+    /// Until SIGTERM or SIGINT, or until a service fails. Services stop in reverse order.
+    func run(_ services: [any Service]) async throws {
+        var configuration = ServiceGroupConfiguration(
+            services: services.map { .init(service: $0) },
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
+        // Past this a second limit ends what does not end by itself.
+        configuration.maximumGracefulShutdownDuration = config.limits.drain + .seconds(15)
+        do {
+            try await ServiceGroup(configuration: configuration).run()
+        } catch {
+            logger.critical("stopped", metadata: ["error": "\(error)"])
+            throw ExitCode(Exit.failure)
+        }
+    }
+
+    /// The service group narrates each step; ours say what matters.
+    private var quietLogger: Logger {
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .error)
+        return quiet
+    }
+}
+
+/// A port that is known once something has bound it.
+final class BoundPort: Sendable {
+    private struct State {
+        var port: Int?
+        var waiting: [CheckedContinuation<Int, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    func set(_ port: Int) {
+        let waiting = state.withLock { state in
+            state.port = port
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume(returning: port) }
+    }
+
+    func get() async -> Int {
+        await withCheckedContinuation { continuation in
+            let known = state.withLock { state -> Int? in
+                if state.port == nil { state.waiting.append(continuation) }
+                return state.port
+            }
+            if let known { continuation.resume(returning: known) }
+        }
+    }
+}
