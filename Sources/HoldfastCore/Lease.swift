@@ -37,7 +37,7 @@ public struct LeaseReport: Hashable, Sendable {
     public var granted: Amount
     public var released: Amount
     public var spent: Amount
-    /// In open holds now. Informative.
+    /// In open holds now, and kept for requests that wait for another account only. Informative.
     public var held: Amount
     /// Part of `spent` that no grant covered: actual costs above their holds, and accounts in
     /// observe mode.

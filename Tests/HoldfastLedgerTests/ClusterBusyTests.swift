@@ -37,7 +37,7 @@ import Testing
         cluster.minimum = Self.minimum
         cluster.isTurningAwayChecked = true
         var roundCount = 0
-        while !isUsedUp(cluster), roundCount < 3_000 { if row.seed == 3, roundCount > 40, (roundCount < 120 || roundCount > 2998) { print("R", roundCount, cluster.network, cluster.summary) }
+        while !isUsedUp(cluster), roundCount < 100_000 {
             roundCount += 1
             step(&cluster, row)
             if let failure = cluster.failures.first {

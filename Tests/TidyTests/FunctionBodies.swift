@@ -7,73 +7,71 @@ struct FunctionBodies {
     }
 
     private(set) var all: [Body] = []
+    private let text: [UInt8]
 
-    init(_ code: [String]) {
-        let text = Array(code.joined(separator: "\n"))
-        let lineOf = Self.lineNumbers(text)
-        for index in text.indices where Self.isKeyword(at: index, in: text) {
-            guard let open = Self.openingBrace(after: index, in: text) else { continue }
-            let close = Self.closingBrace(of: open, in: text)
-            all.append(Body(firstLine: lineOf[index], lastLine: lineOf[close]))
-        }
-    }
-
-    private static func lineNumbers(_ text: [Character]) -> [Int] {
+    init(_ code: [Code]) {
+        text = Array(code.map(\.bytes).joined(separator: [.newline]))
         var line = 0
-        return text.map { character in
-            defer { if character == "\n" { line += 1 } }
-            return line
+        for index in text.indices {
+            if text[index] == .newline {
+                line += 1
+            } else if isKeyword(at: index), let open = openingBrace(after: index) {
+                let close = closingBrace(of: open)
+                let lineCount = text[index..<close].count { $0 == .newline }
+                all.append(Body(firstLine: line, lastLine: line + lineCount))
+            }
         }
     }
 
-    private static func isKeyword(at index: Int, in text: [Character]) -> Bool {
-        if index > 0 {
-            let before = text[index - 1]
-            // `.init(…)` calls one.
-            if before.isLetter || before.isNumber || before == "_" || before == "." { return false }
+    private func isKeyword(at index: Int) -> Bool {
+        // `.init(…)` calls one.
+        if index > 0, text[index - 1].isWordPart || text[index - 1] == UInt8(ascii: ".") {
+            return false
         }
-        if follows("func ", at: index, in: text) || follows("deinit ", at: index, in: text) {
-            return true
+        switch text[index] {
+        case UInt8(ascii: "f"): return starts("func ", at: index)
+        case UInt8(ascii: "d"): return starts("deinit ", at: index)
+        case UInt8(ascii: "i"):
+            return starts("init(", at: index) || starts("init?(", at: index)
+                || starts("init<", at: index) || starts("init?<", at: index)
+        default: return false
         }
-        return ["init(", "init?(", "init<", "init?<"].contains { follows($0, at: index, in: text) }
     }
 
-    private static func follows(_ word: String, at index: Int, in text: [Character]) -> Bool {
-        index + word.count <= text.count && zip(word, text[index...]).allSatisfy(==)
+    private func starts(_ word: StaticString, at index: Int) -> Bool {
+        text.hasBytes(of: word, at: index)
     }
 
     /// `nil`: a requirement of a protocol, which has no body.
-    private static func openingBrace(after start: Int, in text: [Character]) -> Int? {
+    private func openingBrace(after start: Int) -> Int? {
         var depth = 0
-        var index = start
-        while index < text.count {
+        for index in start..<text.count {
             switch text[index] {
-            case "(", "[": depth += 1
-            case ")", "]": depth -= 1
-            case "{" where depth == 0: return index
-            case "}" where depth == 0: return nil
-            case "\n" where depth == 0 && !continues(after: index, in: text): return nil
+            case UInt8(ascii: "("), UInt8(ascii: "["): depth += 1
+            case UInt8(ascii: ")"), UInt8(ascii: "]"): depth -= 1
+            case UInt8(ascii: "{") where depth == 0: return index
+            case UInt8(ascii: "}") where depth == 0: return nil
+            case .newline where depth == 0 && !continues(after: index): return nil
             default: break
             }
-            index += 1
         }
         return nil
     }
 
     /// Whether a declaration goes on in the next line that is not empty.
-    private static func continues(after newline: Int, in text: [Character]) -> Bool {
-        guard let next = text[newline...].firstIndex(where: { !$0.isWhitespace }) else {
-            return false
-        }
-        return ["{", "->", "where ", "throws", "rethrows", "async"]
-            .contains { follows($0, at: next, in: text) }
+    private func continues(after newline: Int) -> Bool {
+        let isBlank = { (byte: UInt8) in byte == .newline || byte == .space }
+        guard let next = text[newline...].firstIndex(where: { !isBlank($0) }) else { return false }
+        return starts("{", at: next) || starts("->", at: next) || starts("where ", at: next)
+            || starts("throws", at: next) || starts("rethrows", at: next)
+            || starts("async", at: next)
     }
 
-    private static func closingBrace(of open: Int, in text: [Character]) -> Int {
+    private func closingBrace(of open: Int) -> Int {
         var depth = 0
         for index in open..<text.count {
-            if text[index] == "{" { depth += 1 }
-            if text[index] == "}" { depth -= 1 }
+            if text[index] == UInt8(ascii: "{") { depth += 1 }
+            if text[index] == UInt8(ascii: "}") { depth -= 1 }
             if depth == 0 { return index }
         }
         return text.count - 1

@@ -1,7 +1,7 @@
 /// Which modules each target may import: DESIGN's diagram, as a table.
 ///
-/// Adding a target? Its row here says which boxes it may know. The pure targets name everything they
-/// may import; the others name the Holdfast modules and C, and are free in the rest.
+/// Adding a target? Its row here says which boxes it may know. The pure targets name everything
+/// they may import; the others name the Holdfast modules and C, and are free in the rest.
 enum Imports {
     struct Rule {
         var holdfast: Set<String> = []
@@ -52,10 +52,19 @@ enum Imports {
 
     /// The module of a line that is an import, with whatever attributes and access level.
     static func module(in line: String) -> String? {
-        let line = line.drop { $0 == " " }
-        guard line.contains("import ") else { return nil }
-        let pattern =
-            /^(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:private|fileprivate|internal|package|public)\s+)?import\s+(?:(?:struct|class|enum|protocol|typealias|func|let|var)\s+)?(\w+)/
-        return line.firstMatch(of: pattern).map { String($0.1) }
+        let words = line.split(whereSeparator: { $0 == " " || $0 == "." })
+        guard let keyword = words.firstIndex(of: "import"), keyword + 1 < words.count,
+            words[..<keyword].allSatisfy({ $0.hasPrefix("@") || accessLevels.contains($0) })
+        else { return nil }
+        let isOneDeclaration = declarationKinds.contains(words[keyword + 1])
+        let name = keyword + (isOneDeclaration ? 2 : 1)
+        return name < words.count ? String(words[name]) : nil
     }
+
+    private static let accessLevels: Set<Substring> = [
+        "private", "fileprivate", "internal", "package", "public",
+    ]
+    private static let declarationKinds: Set<Substring> = [
+        "struct", "class", "enum", "protocol", "typealias", "func", "let", "var",
+    ]
 }

@@ -2,13 +2,14 @@
 /// comments, string literals and raw identifiers blanked, so that rules about code find only code.
 ///
 /// Not a parser. It knows nested comments, raw and multi-line strings and interpolation; regex
-/// literals are read as code.
+/// literals are read as code. Code is bytes, because the whole repository is walked over in a debug
+/// build.
 struct SourceText {
     /// Relative to the root of the repository.
     let path: String
-    let lines: [String]
-    /// As many lines, each as long as the one it was made from.
-    let code: [String]
+    let lines: [Substring]
+    /// As many lines as `lines`.
+    let code: [Code]
     /// Zero-based numbers of the lines that begin inside a multi-line string.
     let linesInText: Set<Int>
 
@@ -16,30 +17,96 @@ struct SourceText {
         var blanker = Blanker(text)
         blanker.run()
         self.path = path
-        lines = Self.lines(Array(text.unicodeScalars))
-        code = Self.lines(blanker.out)
+        lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        code = blanker.out.split(separator: .newline, omittingEmptySubsequences: false)
+            .map { Code(bytes: Array($0)) }
         linesInText = blanker.linesInText
     }
 
-    private static func lines(_ scalars: [Unicode.Scalar]) -> [String] {
-        scalars.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-            var text = String.UnicodeScalarView()
-            text.append(contentsOf: line)
-            return String(text)
+    func isComment(_ line: Int) -> Bool { lines[line].drop { $0 == " " }.hasPrefix("//") }
+}
+
+/// One line of code.
+struct Code {
+    let bytes: [UInt8]
+
+    init(bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    init(_ text: some StringProtocol) {
+        bytes = Array(text.utf8)
+    }
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    func contains(_ word: StaticString) -> Bool { offset(of: word, from: 0) != nil }
+
+    /// `Double` is not in `DoubleEntry`, `print(` not in `fingerprint(`. A word that ends in a sign
+    /// ends there, whatever follows.
+    func containsWord(_ word: StaticString) -> Bool {
+        let length = word.utf8CodeUnitCount
+        var start = 0
+        while let found = offset(of: word, from: start) {
+            let isBegun = found == 0 || !bytes[found - 1].isWordPart
+            let end = found + length
+            let isEnded =
+                end == bytes.count || !bytes[end - 1].isWordPart || !bytes[end].isWordPart
+            if isBegun, isEnded { return true }
+            start = found + 1
+        }
+        return false
+    }
+
+    private func offset(of word: StaticString, from start: Int) -> Int? {
+        let length = word.utf8CodeUnitCount
+        var offset = start
+        while offset + length <= bytes.count {
+            if bytes.hasBytes(of: word, at: offset) { return offset }
+            offset += 1
+        }
+        return nil
+    }
+}
+
+extension [UInt8] {
+    func hasBytes(of word: StaticString, at offset: Int) -> Bool {
+        let length = word.utf8CodeUnitCount
+        guard offset + length <= count, self[offset] == word.utf8Start[0] else { return false }
+        var index = 1
+        while index < length {
+            if self[offset + index] != word.utf8Start[index] { return false }
+            index += 1
+        }
+        return true
+    }
+}
+
+extension UInt8 {
+    static let newline = UInt8(ascii: "\n")
+    static let space = UInt8(ascii: " ")
+
+    /// Letters beyond ASCII included.
+    var isWordPart: Bool {
+        switch self {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), 0x80...:
+            true
+        default: false
         }
     }
 }
 
 /// Walks over the text once and copies what is code.
 private struct Blanker {
-    private(set) var out: [Unicode.Scalar] = []
+    private(set) var out: [UInt8] = []
     private(set) var linesInText: Set<Int> = []
-    private let text: [Unicode.Scalar]
+    private let text: [UInt8]
     private var index = 0
     private var line = 0
 
     init(_ text: String) {
-        self.text = Array(text.unicodeScalars)
+        self.text = Array(text.utf8)
         out.reserveCapacity(self.text.count)
     }
 
@@ -48,16 +115,16 @@ private struct Blanker {
     }
 
     private mutating func step() {
-        if starts("//") {
-            while index < text.count, text[index] != "\n" { take(as: " ") }
-        } else if starts("/*") {
-            comment()
-        } else if text[index] == "`" {
-            identifier()
-        } else if let poundCount = poundsBeforeQuote() {
+        switch text[index] {
+        case UInt8(ascii: "/") where starts("//"):
+            while index < text.count, text[index] != .newline { take(as: .space) }
+        case UInt8(ascii: "/") where starts("/*"): comment()
+        case UInt8(ascii: "`"): identifier()
+        case UInt8(ascii: "\""): string(poundCount: 0)
+        case UInt8(ascii: "#"):
+            guard let poundCount = poundsBeforeQuote() else { return take() }
             string(poundCount: poundCount)
-        } else {
-            take()
+        default: take()
         }
     }
 
@@ -66,42 +133,47 @@ private struct Blanker {
         repeat {
             if starts("/*") {
                 depth += 1
-                take(2)
+                skip(2)
             } else if starts("*/") {
                 depth -= 1
-                take(2)
+                skip(2)
             } else {
-                take(as: " ")
+                skip(1)
             }
         } while depth > 0 && index < text.count
     }
 
     private mutating func identifier() {
-        take(as: "_")
-        while index < text.count, text[index] != "`", text[index] != "\n" { take(as: "_") }
-        if index < text.count { take(as: "_") }
+        let blank = UInt8(ascii: "_")
+        take(as: blank)
+        while index < text.count, text[index] != UInt8(ascii: "`"), text[index] != .newline {
+            take(as: blank)
+        }
+        if index < text.count { take(as: blank) }
     }
 
     private mutating func string(poundCount: Int) {
-        take(poundCount)
+        skip(poundCount)
         let isMultiline = starts("\"\"\"")
-        let quotes = isMultiline ? "\"\"\"" : "\""
-        take(quotes.unicodeScalars.count)
-        let pounds = String(repeating: "#", count: poundCount)
+        let quoteCount = isMultiline ? 3 : 1
+        skip(quoteCount)
         while index < text.count {
-            if starts(quotes + pounds) { return take(quotes.unicodeScalars.count + poundCount) }
-            if starts("\\" + pounds + "(") {
-                take(poundCount + 2)
-                interpolation()
-            } else if poundCount == 0, text[index] == "\\" {
-                take(2)
-            } else if text[index] == "\n" {
+            if starts(isMultiline ? "\"\"\"" : "\""), hasPounds(poundCount, after: quoteCount) {
+                return skip(quoteCount + poundCount)
+            }
+            if starts("\\"), hasPounds(poundCount, after: 1) {
+                let isInterpolation =
+                    index + poundCount + 1 < text.count
+                    && text[index + poundCount + 1] == UInt8(ascii: "(")
+                skip(poundCount + 2)
+                if isInterpolation { interpolation() }
+            } else if text[index] == .newline {
                 // An unclosed one-line string does not compile; go on as if it had been closed.
                 if !isMultiline { return }
                 take()
                 linesInText.insert(line)
             } else {
-                take(as: " ")
+                skip(1)
             }
         }
     }
@@ -111,34 +183,38 @@ private struct Blanker {
         let start = out.count
         var depth = 1
         while index < text.count, depth > 0 {
-            if text[index] == "(" { depth += 1 }
-            if text[index] == ")" { depth -= 1 }
+            if text[index] == UInt8(ascii: "(") { depth += 1 }
+            if text[index] == UInt8(ascii: ")") { depth -= 1 }
             step()
         }
-        for position in start..<out.count where out[position] != "\n" { out[position] = " " }
+        for position in start..<out.count where out[position] != .newline {
+            out[position] = .space
+        }
     }
 
     /// How many `#` are before the quote that starts here; `nil` when no string starts here.
     private func poundsBeforeQuote() -> Int? {
         var end = index
-        while end < text.count, text[end] == "#" { end += 1 }
-        return end < text.count && text[end] == "\"" ? end - index : nil
+        while end < text.count, text[end] == UInt8(ascii: "#") { end += 1 }
+        return end < text.count && text[end] == UInt8(ascii: "\"") ? end - index : nil
     }
 
-    private func starts(_ word: String) -> Bool {
-        let scalars = word.unicodeScalars
-        guard index + scalars.count <= text.count else { return false }
-        return zip(scalars, text[index...]).allSatisfy(==)
+    private func hasPounds(_ count: Int, after offset: Int) -> Bool {
+        let start = index + offset
+        guard start + count <= text.count else { return false }
+        return text[start..<start + count].allSatisfy { $0 == UInt8(ascii: "#") }
     }
 
-    private mutating func take(_ count: Int) {
-        for _ in 0..<count where index < text.count { take(as: " ") }
+    private func starts(_ word: StaticString) -> Bool { text.hasBytes(of: word, at: index) }
+
+    private mutating func skip(_ count: Int) {
+        for _ in 0..<count where index < text.count { take(as: .space) }
     }
 
-    private mutating func take(as blank: Unicode.Scalar? = nil) {
-        let scalar = text[index]
-        if scalar == "\n" { line += 1 }
-        out.append(scalar == "\n" ? scalar : blank ?? scalar)
+    private mutating func take(as blank: UInt8? = nil) {
+        let byte = text[index]
+        if byte == .newline { line += 1 }
+        out.append(byte == .newline ? byte : blank ?? byte)
         index += 1
     }
 }

@@ -100,11 +100,13 @@ import Testing
         check("/// `@unchecked Sendable` is rare.")
     }
 
-    @Test func `a line is at most a hundred characters, except in a multi-line string`() {
+    @Test func `a line is at most a hundred characters, a bit more in comments`() {
         let wide = String(repeating: "a", count: 101)
         check(String(wide.dropLast()))
-        check("// " + String(repeating: "≤", count: 97))
+        check("    /// " + String(repeating: "≤", count: 97))
+        check("// " + String(repeating: "≤", count: 103), expect: ["1: 106 characters, 105"])
         check(wide, expect: ["1: 101 characters"])
+        check("a  // \(wide)", expect: ["1: 107 characters, 100"])
         check("let a = \"\(wide)\"", expect: ["1: 111 characters"])
         check("let a = \"\"\"\n\(wide)\n\"\"\"")
         check("let a = \"\"\"\n\"\"\"\n\(wide)", expect: ["3: 101 characters"])

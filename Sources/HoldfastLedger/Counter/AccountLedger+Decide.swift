@@ -155,7 +155,7 @@ extension AccountLedger {
             recall?.waitingFor.removeAll { !context.reaches($0) }
             guard recall?.waitingFor.isEmpty == true else { return [] }
             // What has come free since the last round.
-            holders = others.filter { $0.idle > $0.kept }.map(\.session)
+            holders = others.filter { $0.idle > .zero }.map(\.session)
         } else {
             holders = others.filter { $0.outstanding > .zero }.map(\.session)
         }

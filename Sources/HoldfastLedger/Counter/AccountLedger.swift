@@ -19,11 +19,8 @@ public struct AccountLedger: Sendable, Equatable {
         public internal(set) var held: Amount = .zero
         var wish: LeaseWish?
         var unmetWish: UInt64 = 0
-        /// Neither spent nor held, by the newest report.
+        /// Neither spent nor held, by the newest report: a recall would bring it back.
         var idle: Amount = .zero
-        /// So much of it was still there when the newest recall was answered: it is kept for requests
-        /// that wait for other accounts, and asking again would not help.
-        var kept: Amount = .zero
 
         init(session: SessionID) { self.session = session }
 
@@ -131,11 +128,8 @@ public struct AccountLedger: Sendable, Equatable {
             report.released >= lines[index].released && report.spent >= lines[index].spent
         if isNewest {
             let used = report.released.saturatingAdd(report.spent).saturatingAdd(report.held)
-            let idle = report.granted.excess(over: used)
-            let hasAnswered = recallEpoch > 0 && report.recallEpoch >= recallEpoch
             lines[index].held = report.held
-            lines[index].idle = idle
-            lines[index].kept = hasAnswered ? idle : min(lines[index].kept, idle)
+            lines[index].idle = report.granted.excess(over: used)
         }
         lines[index].released = max(lines[index].released, report.released)
         lines[index].spent = max(lines[index].spent, report.spent)

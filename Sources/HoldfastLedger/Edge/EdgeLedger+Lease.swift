@@ -126,7 +126,9 @@ extension EdgeLedger {
         let idle = idleAmount(id)
         if idle > .zero { slots[index].release(idle) }
         let wish = nextWish(id)
-        guard slots[index].isDirty || wish != nil else { return nil }
+        guard slots[index].isDirty || wish != nil || slots[index].isDivisionNew else { return nil }
+        slots[index].reportedKept = slots[index].kept
+        slots[index].reportedSpare = slots[index].spare
         if let wish {
             nextWishNumber = wish.number + 1
             slots[index].wish = wish

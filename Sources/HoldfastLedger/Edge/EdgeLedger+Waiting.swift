@@ -147,7 +147,6 @@ extension EdgeLedger.Slot {
     /// before it may wait for other accounts; what they keep is part of it.
     func unmetNeed(tick: UInt64) -> Amount? {
         guard waiterCount > 0, isEnforced else { return nil }
-        let kept = available.excess(over: unkept)
         if firstInLine > .zero {
             return committed.saturatingAdd(kept).saturatingAdd(firstInLine)
         }

@@ -48,6 +48,9 @@ extension EdgeLedger {
         var answeredRecallEpoch: UInt64 = 0
         var recallTick: UInt64?
 
+        /// As in the last report.
+        var reportedKept: Amount = .zero
+        var reportedSpare: Amount = .zero
         var isDirty = false
         var isAwake = false
         var lastUseTick: UInt64
@@ -68,8 +71,15 @@ extension EdgeLedger {
 
         func canPay(_ amount: Amount) -> Bool { !isEnforced || available >= amount }
 
-        /// The part of `available` that nobody keeps.
+        /// The part of `available` that nobody keeps, and the part that requests in line keep.
         var spare: Amount { waiterCount == 0 ? available : unkept }
+        var kept: Amount { available.excess(over: spare) }
+
+        /// While somebody waits the counter has to know what a recall would bring back. Also a grant
+        /// that turned out too little is that.
+        var isDivisionNew: Bool {
+            waiterCount > 0 && (kept != reportedKept || spare != reportedSpare)
+        }
 
         /// Others are short of this account, or were a moment ago.
         func isContended(tick: UInt64) -> Bool {
@@ -146,8 +156,8 @@ extension EdgeLedger {
                 return LeaseReport(held: held, wish: wish, recallEpoch: answeredRecallEpoch)
             }
             return LeaseReport(
-                granted: granted, released: released, spent: spent, held: held, overrun: overrun,
-                wish: wish, recallEpoch: answeredRecallEpoch)
+                granted: granted, released: released, spent: spent, held: held + kept,
+                overrun: overrun, wish: wish, recallEpoch: answeredRecallEpoch)
         }
     }
 }
