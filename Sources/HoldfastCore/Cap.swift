@@ -93,7 +93,9 @@ public struct AccountKey: Hashable, Sendable {
     }
 
     public init?(text: String) {
-        let parts = text.split(separator: "|", omittingEmptySubsequences: false)
+        // By bytes: as characters, a value that begins with a combining mark would swallow the bar.
+        let parts = text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
+            .map { Substring($0) }
         guard parts.count >= 4, let cap = Self.unescape(parts[0]), !cap.isEmpty,
             let unit = CapUnit.allCases.first(where: { $0.name == parts[1] }),
             let period = PeriodKind.allCases.first(where: { $0.name == parts[2] }),

@@ -46,7 +46,11 @@ extension CounterCore {
         for key in done.touched { perform(actions[key] ?? [], on: key, outbox: &outbox) }
         let time = clock.nowMilliseconds()
         for (id, entries) in outbox {
-            peers[id]?.connection.send(.grants(entries, counterTimeMilliseconds: time))
+            // In frames of the size that edges send: a batch may have taken many of theirs.
+            for start in stride(from: 0, to: entries.count, by: Limits.reportEntryCountMax) {
+                let part = entries[start...].prefix(Limits.reportEntryCountMax)
+                peers[id]?.connection.send(.grants(Array(part), counterTimeMilliseconds: time))
+            }
         }
         // Touches their accounts, which are decided with the next batch: money came free.
         for (id, _) in done.closing {
@@ -111,14 +115,19 @@ extension CounterCore {
     }
 
     /// Nothing of the batch is answered. The accounts are read again when they are next needed, and
-    /// the edges that reported are hung up on: a new connection makes them say everything again.
+    /// the edges that use them are hung up on: a new connection makes them say everything again. Also
+    /// those that have not reported now, whose place in a queue is forgotten with the account.
     private func abandonBatch(_ error: StoreError) {
+        let touched = batch.touched
         let sessions = Set(batch.reporters.values.flatMap { $0 } + batch.closing.map(\.session))
-        for key in batch.touched { accounts[key] = nil }
+        for key in touched { accounts[key] = nil }
         batch = Batch()
         failed(error)
-        for session in sessions.sorted() {
-            guard let id = peerOfSession[session] else { continue }
+        let concerned = peers.filter { _, peer in
+            peer.session.map(sessions.contains) ?? false
+                || touched.contains { peer.references[$0] != nil }
+        }
+        for id in concerned.keys.sorted() {
             peers[id]?.connection.send(
                 .rejected(
                     Rejection(reason: .unavailable, message: "the store does not take writes")))

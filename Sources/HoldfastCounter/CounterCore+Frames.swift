@@ -8,7 +8,9 @@ import Logging
 /// What edges say, and who they are.
 extension CounterCore {
     func handle(_ frame: EdgeFrame, from id: UInt64) {
-        guard let peer = peers[id] else { return }
+        // What comes after the last report of a session is not taken any more.
+        guard let peer = peers[id], !batch.closing.contains(where: { $0.connection == id })
+        else { return }
         if peer.session == nil {
             guard case .hello(let hello) = frame else {
                 return reject(id, .malformed, "the first frame must be a hello")
@@ -23,11 +25,13 @@ extension CounterCore {
         case .resolveKey(let request, let digest):
             peer.connection.send(.keyAnswer(request: request, policy: rules.key(digest: digest)))
         case .closeSession(let entries):
-            let keys = take(entries, from: id)
-            guard let session = peers[id]?.session else { return }
+            take(entries, from: id)
+            guard let peer = peers[id], let session = peer.session else { return }
             batch.closing.append((id, session))
-            for key in keys {
+            // All accounts that the session uses, not only those of its last report.
+            for key in peer.references.keys where accounts[key] != nil {
                 batch.closingAccounts[key, default: []].append(session)
+                touch(key)
             }
         case .ping(let number):
             peer.connection.send(
@@ -79,7 +83,7 @@ extension CounterCore {
             reject(id, .sessionUnknown, "this store never issued session \(wanted.rawValue)")
             return nil
         }
-        guard record.closedAt == nil else {
+        guard record.closedAt == nil, !batch.closing.contains(where: { $0.session == wanted }) else {
             reject(id, .sessionClosed, "session \(wanted.rawValue) is closed")
             return nil
         }
@@ -122,11 +126,9 @@ extension CounterCore {
 
     // MARK: - Reports
 
-    /// Applies entries to the accounts in memory. Returns the keys they were for.
-    @discardableResult
-    private func take(_ entries: [ReportEntry], from id: UInt64) -> [AccountKey] {
-        guard let session = peers[id]?.session else { return [] }
-        var keys: [AccountKey] = []
+    /// Applies entries to the accounts in memory.
+    private func take(_ entries: [ReportEntry], from id: UInt64) {
+        guard let session = peers[id]?.session else { return }
         for entry in entries {
             if let key = entry.key {
                 if let old = peers[id]?.keys[entry.reference] {
@@ -136,18 +138,19 @@ extension CounterCore {
                 peers[id]?.references[key] = entry.reference
             }
             guard let key = peers[id]?.keys[entry.reference] else {
-                reject(id, .malformed, "reference \(entry.reference) was never introduced")
-                return keys
+                return reject(
+                    id, .malformed, "reference \(entry.reference) was never introduced")
             }
-            if apply(entry.report, to: key, session: session, peer: id) { keys.append(key) }
+            apply(entry.report, to: key, session: session, peer: id)
+            // Hung up on: the rest is said again on the next connection.
+            guard peers[id] != nil else { return }
         }
         metrics.reports.increment(by: UInt64(entries.count))
-        return keys
     }
 
     private func apply(
         _ report: LeaseReport, to key: AccountKey, session: SessionID, peer id: UInt64
-    ) -> Bool {
+    ) {
         do {
             var cached = try account(key)
             let wasFrozen = cached.ledger.isFrozen
@@ -158,15 +161,16 @@ extension CounterCore {
         } catch let error as StoreError {
             failed(error)
             notBelieved(id, .unavailable, key, "the stored account cannot be read")
-            return false
+            // One damaged account is no reason to keep the edge from its others.
+            if case .corrupt = error { return }
+            // The edge takes what it has said for heard; only a new connection makes it say it again.
+            return drop(id)
         } catch {
-            notBelieved(id, .notBelieved, key, "\(error)")
-            return false
+            return notBelieved(id, .notBelieved, key, "\(error)")
         }
         batch.reports[key, default: []].append((session, report))
         batch.reporters[key, default: []].append(session)
         touch(key)
-        return true
     }
 
     private func alarmFrozen(_ key: AccountKey, _ session: SessionID) {

@@ -217,6 +217,8 @@ package final class CounterCore: @unchecked Sendable {
         if rules.roll(to: now) {
             let frame = CounterFrame.windows(rules.windows(at: clock.nowMilliseconds()))
             for peer in peers.values where peer.session != nil { peer.connection.send(frame) }
+            // Who waits in a period that is over is told so, and can ask again in the new one.
+            for (key, account) in accounts where account.ledger.isWaitedFor { touch(key) }
         }
         guard lastHousekeeping.duration(to: .now) > .seconds(30) else { return }
         lastHousekeeping = .now
@@ -226,9 +228,11 @@ package final class CounterCore: @unchecked Sendable {
                 "the system clock is behind where this counter has been; periods follow the later",
                 metadata: ["seconds": "\(lag)"])
         }
-        let referenced = Set(peers.values.flatMap { $0.references.keys })
+        // Also accounts that some connection has a reference to: the next report loads them again, and
+        // those of past periods would stay for ever. What the store does not have must stay.
         accounts = accounts.filter { key, account in
-            referenced.contains(key) || account.lastUse.duration(to: .now) < Self.cacheLifetime
+            batch.touchedSet.contains(key) || account.lastUse.duration(to: .now) < Self.cacheLifetime
+                || account.ledger.isWaitedFor || account.ledger.totalHeld > .zero
         }
     }
 

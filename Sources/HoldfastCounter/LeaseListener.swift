@@ -65,7 +65,11 @@ package struct LeaseListener: Service {
                                     channel.close(promise: nil)
                                 }
                             },
-                            onClose: { _ in
+                            onClose: { error in
+                                if let error = error as? WireError {
+                                    core.metrics.wireFailures.with("\(error)".prefixUpToParenthesis)
+                                        .increment()
+                                }
                                 core.mailbox.post(.disconnected(connection: connection.id))
                             }))
                 }

@@ -27,22 +27,18 @@ final class Mailbox<Item: Sendable>: Sendable {
 
     /// Blocks until something is there or the time is over.
     func takeAll(timeoutMilliseconds: Int) -> [Item] {
-        if let waiting = drain() { return waiting }
+        // Always takes the signal of the batch that it takes: signals left over would add up under
+        // load and each wake the taker for nothing later.
         _ = arrived.wait(timeout: .now() + .milliseconds(timeoutMilliseconds))
-        return drain() ?? []
+        return state.withLock { state in
+            let items = state.items
+            state.items = []
+            return items
+        }
     }
 
     func close() {
         state.withLock { $0.isClosed = true }
         arrived.signal()
-    }
-
-    private func drain() -> [Item]? {
-        state.withLock { state in
-            guard !state.items.isEmpty else { return nil }
-            let items = state.items
-            state.items = []
-            return items
-        }
     }
 }

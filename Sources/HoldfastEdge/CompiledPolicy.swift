@@ -11,7 +11,7 @@ final class CompiledPolicy: Sendable {
     }
 
     let version: UInt64
-    let caps: [Cap]
+    let caps: [CapReference]
     let prices: PriceBook
     private let windows: [[PeriodWindow]]
     /// Caps without a fixed scope: candidates for every request.
@@ -22,7 +22,7 @@ final class CompiledPolicy: Sendable {
     /// Throws when the price book cannot be read: an edge never guesses prices.
     init(_ policy: EdgePolicy) throws(PriceBookError) {
         version = policy.version
-        caps = policy.caps
+        caps = policy.caps.map(CapReference.init)
         windows = policy.windows.caps
         prices = try PriceBook(tsv: policy.prices)
         var general: [Int] = []
@@ -74,24 +74,35 @@ final class CompiledPolicy: Sendable {
     private func append(
         _ index: Int, _ scopes: ScopeValues, _ now: UnixTime, to targets: inout [AccountTarget]
     ) -> Bool {
-        let cap = caps[index]
-        guard let values = cap.accountValues(for: scopes) else { return true }
+        let reference = caps[index]
+        guard let values = reference.cap.accountValues(for: scopes) else { return true }
         guard let window = windows[index].first(where: { $0.contains(now) }) else { return false }
         targets.append(
             AccountTarget(
-                cap: cap, window: window,
+                reference: reference, window: window,
                 key: AccountKey(
-                    cap: cap.name, unit: cap.unit, period: cap.period, periodID: window.id,
-                    values: values)))
+                    cap: reference.cap.name, unit: reference.cap.unit,
+                    period: reference.cap.period, periodID: window.id, values: values)))
         return true
+    }
+}
+
+/// A cap that requests can refer to without copying it.
+final class CapReference: Sendable {
+    let cap: Cap
+
+    init(_ cap: Cap) {
+        self.cap = cap
     }
 }
 
 /// One account that a request is counted against.
 struct AccountTarget: Sendable {
-    let cap: Cap
+    let reference: CapReference
     let window: PeriodWindow
     let key: AccountKey
+
+    var cap: Cap { reference.cap }
 
     var isEnforced: Bool { cap.mode == .enforce }
 }

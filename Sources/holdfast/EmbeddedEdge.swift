@@ -28,7 +28,7 @@ final class EmbeddedEdge: Service {
     }
 
     func run() async throws {
-        let port = await counterPort.get()
+        let port = try await counterPort.get()
         let host = counterHost == "0.0.0.0" || counterHost == "::" ? "127.0.0.1" : counterHost
         let service = try EdgeService(
             settings: node.edgeSettings(), counters: [(host, port)], registry: node.registry,

@@ -19,9 +19,9 @@ struct Holdfast: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            DemoCommand.self, 
-            ServeCommand.self, EdgeCommand.self, CounterCommand.self,
-            CheckCommand.self, SpendCommand.self, FakeProviderCommand.self,
+            DemoCommand.self, ServeCommand.self, EdgeCommand.self, CounterCommand.self,
+            CheckCommand.self, SpendCommand.self, BenchmarkCommand.self,
+            FakeProviderCommand.self,
         ])
 }
 

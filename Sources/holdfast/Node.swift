@@ -140,32 +140,3 @@ struct Node {
         return quiet
     }
 }
-
-/// A port that is known once something has bound it.
-final class BoundPort: Sendable {
-    private struct State {
-        var port: Int?
-        var waiting: [CheckedContinuation<Int, Never>] = []
-    }
-
-    private let state = Mutex(State())
-
-    func set(_ port: Int) {
-        let waiting = state.withLock { state in
-            state.port = port
-            defer { state.waiting = [] }
-            return state.waiting
-        }
-        for continuation in waiting { continuation.resume(returning: port) }
-    }
-
-    func get() async -> Int {
-        await withCheckedContinuation { continuation in
-            let known = state.withLock { state -> Int? in
-                if state.port == nil { state.waiting.append(continuation) }
-                return state.port
-            }
-            if let known { continuation.resume(returning: known) }
-        }
-    }
-}

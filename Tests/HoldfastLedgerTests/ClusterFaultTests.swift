@@ -5,7 +5,7 @@ import Testing
 /// Thousands of random histories of a small cluster. After every step the provider's bill and all
 /// that is in flight must fit; after the network has healed everything that is left must be usable.
 @Suite struct `Cluster with faults` {
-    private static let seedCount = 200_000
+    private static let seedCount = 2_000
     private static let stepCount = 200
 
     @Test(arguments: 0..<8)

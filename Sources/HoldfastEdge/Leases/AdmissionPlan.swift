@@ -12,12 +12,6 @@ struct AdmissionRequest: Sendable {
     let outputMinimum: UInt64
     /// Made-up scope values are bounded per key.
     let keyName: String
-
-    /// `nil` when the ceiling is beyond any limit.
-    func amounts(output: UInt64) -> [Amount]? {
-        guard let ceiling = formula.ceiling(outputTokensPerChoice: output) else { return nil }
-        return targets.map { ceiling.amount(in: $0.cap.unit) }
-    }
 }
 
 extension Ceiling {

@@ -23,6 +23,7 @@ final class LeaseClient: Service {
     private struct State {
         var session: SessionID?
         var channel: (any Channel)?
+        var connectedAtMilliseconds: Int64 = 0
         var isClosing = false
         /// The counter refused to go on with our session: only a new process can go on.
         var fatal: String?
@@ -36,6 +37,10 @@ final class LeaseClient: Service {
     /// A connection that says nothing for so long is dead, whatever TCP thinks.
     private static let silenceMilliseconds: Int64 = 10_000
     private static let forgetTicks = 200
+    /// A report frame is cut when it gets larger, far below the limit.
+    private static let frameByteCountTarget = Limits.frameByteCountMax / 4
+    /// Of a report entry without its key: ten numbers of at most ten bytes, with their tags.
+    private static let entryByteCountMax = 128
     private static let backoffMilliseconds: ClosedRange<Int64> = 50...2_000
 
     private let nodeName: String
@@ -151,10 +156,14 @@ final class LeaseClient: Service {
                 }
             }
             .connect(host: address.host, port: address.port).get()
-        let session = state.withLock { state -> SessionID? in
+        let now = clock.elapsedMilliseconds()
+        let (session, isClosing) = state.withLock { state in
             state.channel = channel
-            return state.session
+            state.connectedAtMilliseconds = now
+            return (state.session, state.isClosing)
         }
+        // The end of the session has come and gone meanwhile: nobody else would close this one.
+        if isClosing { channel.close(promise: nil) }
         write(.hello(.init(edgeName: nodeName, session: session)), to: channel)
         return channel
     }
@@ -223,6 +232,8 @@ final class LeaseClient: Service {
 
     private func adopt(_ new: EdgePolicy) {
         clock.observe(counterTimeMilliseconds: new.windows.counterTimeMilliseconds)
+        // The news that keys have changed is lost when it is sent while there is no connection.
+        if policy.policy?.version != new.version { keys.forgetAll() }
         do {
             try policy.replace(new)
             logger.info(
@@ -268,8 +279,10 @@ final class LeaseClient: Service {
 
     private func closeIfSilent() {
         let now = clock.elapsedMilliseconds()
-        let (channel, heard) = state.withLock { ($0.channel, $0.lastHeardMilliseconds) }
-        guard let channel, let heard, now - heard > Self.silenceMilliseconds else { return }
+        let (channel, since) = state.withLock { state in
+            (state.channel, max(state.lastHeardMilliseconds ?? 0, state.connectedAtMilliseconds))
+        }
+        guard let channel, now - since > Self.silenceMilliseconds else { return }
         logger.warning("the counter says nothing; trying another connection")
         channel.close(promise: nil)
     }
@@ -290,20 +303,31 @@ final class LeaseClient: Service {
         else { return }
         while true {
             let reports = table.collectReports()
-            if !reports.isEmpty { write(.report(entries(reports)), to: channel) }
+            for entries in frames(of: reports) { write(.report(entries), to: channel) }
             guard reports.count == Limits.reportEntryCountMax else { return }
         }
     }
 
-    private func entries(_ reports: [EdgeLedger.Report]) -> [ReportEntry] {
+    /// One list for each frame. Keys are as long as the scope values that callers choose, so that a
+    /// fixed number of entries could be too large for one.
+    private func frames(of reports: [EdgeLedger.Report]) -> [[ReportEntry]] {
+        var frames: [[ReportEntry]] = []
+        var byteCount = Self.frameByteCountTarget
         introduced.withLock { introduced in
-            reports.map { report in
+            for report in reports {
                 let isNew = introduced.insert(report.reference).inserted
-                return ReportEntry(
+                let entry = ReportEntry(
                     reference: report.reference, key: isNew ? report.key : nil,
                     report: report.report)
+                byteCount += Self.entryByteCountMax + (entry.key?.text.utf8.count ?? 0)
+                if byteCount > Self.frameByteCountTarget {
+                    frames.append([])
+                    byteCount = Self.entryByteCountMax + (entry.key?.text.utf8.count ?? 0)
+                }
+                frames[frames.count - 1].append(entry)
             }
         }
+        return frames
     }
 
     /// `false` when there is no connection.
@@ -325,7 +349,6 @@ final class LeaseClient: Service {
     /// Gives everything back and ends the session. Returns when the counter has confirmed it, or after
     /// `timeout`: what was not confirmed stays charged until an operator refunds it.
     func closeSession(timeout: TimeAmount = .seconds(3)) async {
-        table.releaseAll()
         let done = loop.makePromise(of: Bool.self)
         let once = OncePromise(done)
         state.withLock { state in
@@ -333,8 +356,10 @@ final class LeaseClient: Service {
             state.onSessionClosed = { once.succeed(true) }
         }
         loop.execute {
-            let entries = self.entries(self.table.collectReports())
-            if !self.send(.closeSession(entries)) { once.succeed(false) }
+            self.table.releaseAll()
+            // All of it, however many accounts there are; nothing that is left is for the last frame.
+            self.flush()
+            if !self.send(.closeSession([])) { once.succeed(false) }
         }
         loop.scheduleTask(in: timeout) { once.succeed(false) }
         let confirmed: Bool

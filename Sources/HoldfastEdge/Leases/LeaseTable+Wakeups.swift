@@ -4,21 +4,41 @@ import HoldfastProviders
 
 /// What becomes of waiting requests when the ledger changes. All under the table's lock.
 extension LeaseTable {
+    /// How much output the request can have at most. Nearly always all that it wants, which is found
+    /// out without looking further at its accounts.
+    static func planned(
+        _ request: AdmissionRequest, _ slots: [EdgeLedger.SlotID], _ ledger: EdgeLedger
+    ) -> AdmissionPlan.Outcome {
+        if let wanted = request.formula.ceiling(outputTokensPerChoice: request.outputWanted) {
+            var fits = true
+            for (target, slot) in zip(request.targets, slots) where target.isEnforced {
+                let limit = target.cap.limit
+                let room = min(limit, ledger.room(of: slot) ?? limit)
+                if wanted.amount(in: target.cap.unit) > room {
+                    fits = false
+                    break
+                }
+            }
+            if fits { return .output(request.outputWanted) }
+        }
+        return AdmissionPlan.plan(
+            request, standings: slots.map { ledger.standing(of: $0) },
+            budget: AdmissionPlan.room, ifShort: .capSpent)
+    }
+
     static func demands(
-        _ request: AdmissionRequest, _ slots: [EdgeLedger.SlotID], _ output: UInt64
-    ) -> [EdgeLedger.Demand]? {
-        guard let amounts = request.amounts(output: output) else { return nil }
-        return zip(slots, amounts).map { EdgeLedger.Demand(slot: $0, amount: $1) }
+        _ request: AdmissionRequest, _ slots: [EdgeLedger.SlotID], _ ceiling: Ceiling
+    ) -> [EdgeLedger.Demand] {
+        zip(slots, request.targets).map { slot, target in
+            EdgeLedger.Demand(slot: slot, amount: ceiling.amount(in: target.cap.unit))
+        }
     }
 
     static func hold(
-        _ id: EdgeLedger.HoldID, _ request: AdmissionRequest, _ output: UInt64
+        _ id: EdgeLedger.HoldID, _ request: AdmissionRequest, _ output: UInt64,
+        _ ceiling: Ceiling
     ) -> Hold {
-        guard let ceiling = request.formula.ceiling(outputTokensPerChoice: output) else {
-            preconditionFailure("a hold without a ceiling")
-        }
-        return Hold(
-            id: id, units: request.targets.map(\.cap.unit), output: output, ceiling: ceiling)
+        Hold(id: id, units: request.targets.map(\.cap.unit), output: output, ceiling: ceiling)
     }
 
     static func answer(
@@ -35,8 +55,9 @@ extension LeaseTable {
         _ callbacks: inout [Callback]
     ) {
         guard let waiting = state.waiting[id],
-            let demands = demands(waiting.request, waiting.slots, output)
+            let ceiling = waiting.request.formula.ceiling(outputTokensPerChoice: output)
         else { return }
+        let demands = demands(waiting.request, waiting.slots, ceiling)
         state.waiting[id]?.output = output
         carryOut(state.ledger.reduce(id, to: demands), &state, &callbacks)
     }
@@ -50,7 +71,11 @@ extension LeaseTable {
                 guard let waiting = state.waiting.removeValue(forKey: id) else {
                     preconditionFailure("a hold for a request that does not wait")
                 }
-                let held = hold(holdID, waiting.request, waiting.output)
+                let output = waiting.output
+                guard
+                    let ceiling = waiting.request.formula.ceiling(outputTokensPerChoice: output)
+                else { preconditionFailure("a request without a ceiling was held") }
+                let held = hold(holdID, waiting.request, output, ceiling)
                 callbacks.append { waiting.onAnswer(.held(held)) }
             case .reconsider(let id):
                 reconsider(id, &state, &callbacks)

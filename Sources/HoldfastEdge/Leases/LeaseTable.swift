@@ -84,19 +84,17 @@ final class LeaseTable: Sendable {
         guard let slots = slots(for: request, &state) else {
             return .answered(.tooManyNewAccounts)
         }
-        let standings: [EdgeLedger.Standing?] = slots.map { state.ledger.standing(of: $0) }
         let output: UInt64
-        switch AdmissionPlan.plan(
-            request, standings: standings, budget: AdmissionPlan.room, ifShort: .capSpent)
-        {
+        switch Self.planned(request, slots, state.ledger) {
         case .output(let planned): output = planned
         case .refuse(let refusal): return .answered(.refused(refusal))
         }
-        guard let demands = Self.demands(request, slots, output) else {
+        guard let ceiling = request.formula.ceiling(outputTokensPerChoice: output) else {
             preconditionFailure("a plan that fits has a ceiling")
         }
+        let demands = Self.demands(request, slots, ceiling)
         switch state.ledger.admit(demands) {
-        case .held(let id): return .answered(.held(Self.hold(id, request, output)))
+        case .held(let id): return .answered(.held(Self.hold(id, request, output, ceiling)))
         case .saturated: return .answered(.saturated)
         case .short: break
         }

@@ -198,7 +198,11 @@ public struct AccountLedger: Sendable, Equatable {
 
     /// Holders that have not answered by now count as unreachable for this round.
     public mutating func recallTimedOut(epoch: UInt64) {
-        guard recall?.epoch == epoch else { return }
+        guard let round = recall, round.epoch == epoch else { return }
+        // Not asked again before they have said something.
+        for session in round.waitingFor {
+            if let index = lineIndex(session) { lines[index].idle = .zero }
+        }
         recall?.waitingFor = []
     }
 

@@ -104,9 +104,10 @@ extension EdgeLedger {
     ) -> [Report] {
         var reports: [Report] = []
         var stillAwake: [SlotID] = []
+        var unheard: ArraySlice<SlotID> = []
         for (position, id) in awake.enumerated() {
             guard reports.count < max else {
-                stillAwake += awake[position...]
+                unheard = awake[position...]
                 isUrgent = true
                 break
             }
@@ -117,7 +118,8 @@ extension EdgeLedger {
                 slots[Int(id.rawValue)].isAwake = false
             }
         }
-        awake = stillAwake
+        // Those for whom there was no place come first next time.
+        awake = unheard + stillAwake
         return reports
     }
 
@@ -186,20 +188,17 @@ extension EdgeLedger {
             else { return nil }
             return LeaseWish(number: nextWishNumber, need: .zero, ceiling: .zero)
         }
-        let ceiling = Swift.max(
-            need ?? .zero,
-            slot.committed.saturatingAdd(slot.waiting)
-                .saturatingAdd(slot.isCentral ? .zero : target))
         let most = Amount(Limits.amountMax)
+        let forAll = Swift.min(
+            Swift.max(need ?? .zero, slot.committed.saturatingAdd(slot.waiting)), most)
+        let ceiling = slot.isCentral ? forAll : Swift.min(forAll.saturatingAdd(target), most)
         let wish = LeaseWish(
-            number: nextWishNumber, need: Swift.min(need ?? .zero, most),
-            ceiling: Swift.min(ceiling, most))
-        if let old = slot.wish, old.need == wish.need, old.ceiling == wish.ceiling,
-            !slot.isWishOutdated
-        {
-            return nil
-        }
-        return wish
+            number: nextWishNumber, need: Swift.min(need ?? .zero, most), ceiling: ceiling)
+        guard let old = slot.wish, old.need == wish.need, !slot.isWishOutdated else { return wish }
+        // The rate moves with every tick; that alone is no news while a request waits.
+        let isCovered =
+            need == nil ? old.ceiling == ceiling : slot.isCentral || old.ceiling >= forAll
+        return isCovered ? nil : wish
     }
 
     private func isLeaving(_ slot: Slot) -> Bool {
@@ -221,6 +220,7 @@ extension EdgeLedger {
                 attend(id)
                 continue
             }
+            hasForgotten = true
             slotIndex[slot.key] = nil
             vacantSlots.append(id)
             references[slot.reference] = nil

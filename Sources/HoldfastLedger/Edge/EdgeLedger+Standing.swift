@@ -28,6 +28,14 @@ extension EdgeLedger {
         }
     }
 
+    /// `Standing.room` of one account, without the rest.
+    public func room(of id: SlotID) -> Amount? {
+        let index = Int(id.rawValue)
+        guard let counter = slots[index].standing else { return nil }
+        let unreported = slots[index].spent.excess(over: counter.spent)
+        return counter.limit.excess(over: counter.totalSpent.saturatingAdd(unreported))
+    }
+
     public func standing(of id: SlotID) -> Standing {
         let slot = slots[Int(id.rawValue)]
         return Standing(

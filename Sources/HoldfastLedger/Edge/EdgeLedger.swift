@@ -90,6 +90,8 @@ public struct EdgeLedger: Sendable {
     /// that the counter knows from it.
     var nextWishNumber: UInt64 = 1
     var tickNumber: UInt64 = 0
+    /// Accounts that are new here may be known to the counter.
+    var hasForgotten = false
 
     public init() {}
 
@@ -178,7 +180,8 @@ public struct EdgeLedger: Sendable {
         }
         let id: SlotID
         let slot = Slot(
-            key: key, reference: nextReference, isEnforced: isEnforced, tick: tickNumber)
+            key: key, reference: nextReference, isEnforced: isEnforced,
+            mayBeStored: hasForgotten, tick: tickNumber)
         nextReference += 1
         if let vacant = vacantSlots.popLast() {
             id = vacant

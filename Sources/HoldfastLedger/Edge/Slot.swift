@@ -13,6 +13,8 @@ extension EdgeLedger {
         let reference: UInt32
         /// The key's bytes: its place in the order in which requests gather accounts.
         let place: [UInt8]
+        /// The counter may have this account from earlier in our session: accounts have been forgotten.
+        let mayBeStored: Bool
         var isEnforced: Bool
 
         var granted: Amount = .zero
@@ -58,10 +60,13 @@ extension EdgeLedger {
         /// Admitted per tick, slowly moving mean.
         var rate: UInt64 = 0
 
-        init(key: AccountKey, reference: UInt32, isEnforced: Bool, tick: UInt64) {
+        init(
+            key: AccountKey, reference: UInt32, isEnforced: Bool, mayBeStored: Bool, tick: UInt64
+        ) {
             self.key = key
             self.reference = reference
             place = Array(key.text.utf8)
+            self.mayBeStored = mayBeStored
             self.isEnforced = isEnforced
             lastUseTick = tick
         }
@@ -101,22 +106,21 @@ extension EdgeLedger {
         /// Takes what the counter says, in any order and however often.
         mutating func take(_ grant: LeaseGrant) {
             granted = max(granted, grant.granted)
-            guard let standing else {
-                // The account may have been forgotten and come back: it goes on from what is stored.
-                // Nothing was reported of what was spent since, so that is not in there yet.
+            if let standing {
+                let isOlder =
+                    grant.granted < standing.granted || grant.released < standing.released
+                    || grant.spent < standing.spent
+                if isOlder { return }
+            } else if mayBeStored {
+                // The account goes on from what is stored. Nothing was reported of what was spent since
+                // it came back, so that is not in there yet.
+                isDirty = isDirty || spent > .zero
                 released = grant.released
                 spent += grant.spent
                 overrun = released.saturatingAdd(spent).excess(over: granted)
-                isDirty = isDirty || spent > grant.spent
-                isCentral = grant.isCentral
-                self.standing = grant
-                return
             }
-            guard grant.granted >= standing.granted, grant.released >= standing.released,
-                grant.spent >= standing.spent
-            else { return }
             isCentral = grant.isCentral
-            self.standing = grant
+            standing = grant
         }
 
         mutating func moveRate() {
@@ -149,10 +153,10 @@ extension EdgeLedger {
             return wish.isWithdrawal && standing.unmetWish >= wish.number
         }
 
-        /// What goes to the counter. Before its first answer it is not known what is stored under this
-        /// account from earlier, so nothing is said about it that a maximum could swallow.
+        /// What goes to the counter. Of an account that may be stored from earlier nothing is said
+        /// before its first answer: the maximum of the old and the new total would swallow the smaller.
         func report(wish: LeaseWish?) -> LeaseReport {
-            guard standing != nil else {
+            if mayBeStored && standing == nil {
                 return LeaseReport(held: held, wish: wish, recallEpoch: answeredRecallEpoch)
             }
             return LeaseReport(

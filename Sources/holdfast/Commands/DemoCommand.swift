@@ -7,6 +7,8 @@ import HoldfastCounter
 import HoldfastEgress
 import HoldfastTestKit
 import Logging
+import NIOCore
+import NIOPosix
 import ServiceLifecycle
 
 struct DemoCommand: AsyncParsableCommand {
@@ -26,13 +28,13 @@ struct DemoCommand: AsyncParsableCommand {
     var json = false
 
     @Option(help: "The cap, in dollars per day.")
-    var cap = "$0.25"
+    var cap = "$0.20"
 
-    @Option(help: "Port of the edge; 0 lets the system choose.")
-    var port = 8_080
+    @Option(help: "Port of the edge. Default: 8080, or any free one if that is taken.")
+    var port: Int?
 
     @Option(help: "Clients that send requests at the same time.")
-    var clients = 8
+    var clients = 12
 
     func validate() throws {
         guard let limit = NanoUSD(dollars: cap), limit > .zero else {
@@ -50,14 +52,35 @@ struct DemoCommand: AsyncParsableCommand {
         try FileManager.default.createDirectory(
             at: directory, withIntermediateDirectories: true)
         defer { Self.remove(directory) }
-        let stage = try DemoStage(limit: limit, port: port, directory: directory)
+        let stage = try DemoStage(
+            limit: limit, port: await chosenPort(), directory: directory)
         let screen = DemoScreen(isSilent: json, limit: limit)
-        let result = try await stage.perform(clients: clients, screen: screen, staysUp: !once)
+        let result: DemoResult
+        do {
+            result = try await stage.perform(clients: clients, screen: screen, staysUp: !once)
+        } catch {
+            Terminal.note("error: \(error)")
+            throw ExitCode(Exit.failure)
+        }
         if json { Terminal.say(result.json) }
         if !result.isWithinCap { throw ExitCode(Exit.capCrossed) }
         if !result.wasRefused {
             Terminal.note("error: the cap was never reached")
             throw ExitCode(Exit.failure)
+        }
+    }
+
+    private func chosenPort() async -> Int {
+        if let port { return port }
+        let usual = 8_080
+        do {
+            // Without SO_REUSEADDR tricks: whoever listens there keeps it.
+            let probe = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                .bind(host: "127.0.0.1", port: usual).get()
+            try await probe.close()
+            return usual
+        } catch {
+            return 0
         }
     }
 

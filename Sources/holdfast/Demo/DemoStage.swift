@@ -84,14 +84,14 @@ struct DemoStage {
     private func show(
         _ clients: Int, _ screen: DemoScreen, _ staysUp: Bool
     ) async throws -> DemoResult {
-        let port = await edgePort.get()
+        let port = try await edgePort.get()
         let egress = try Egress(threadCount: 1, bufferByteCountMax: 16 << 20)
         defer { egress.shutdown() }
         let traffic = DemoTraffic(port: port, egress: egress, bill: bill)
         screen.opening(port: port, clients: clients)
         let result = try await traffic.run(clients: clients, limit: limit, screen: screen)
         screen.closing(result)
-        if staysUp { screen.invitation(port: port, providerPort: await providerPort.get()) }
+        if staysUp { screen.invitation(port: port, providerPort: try await providerPort.get()) }
         return result
     }
 
@@ -106,7 +106,7 @@ struct DemoStage {
         let stage: DemoStage
 
         func run() async throws {
-            let port = await stage.providerPort.get()
+            let port = try await stage.providerPort.get()
             var config = stage.node.config
             let url = "http://127.0.0.1:\(port)"
             config.providers = [
