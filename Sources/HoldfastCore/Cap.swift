@@ -128,7 +128,11 @@ public struct AccountKey: Hashable, Sendable {
     }
 
     private static func areSameBytes(_ left: String, _ right: String) -> Bool {
-        left.utf8.elementsEqual(right.utf8)
+        guard left.utf8.count == right.utf8.count else { return false }
+        let isSame = left.utf8.withContiguousStorageIfAvailable { left in
+            right.utf8.withContiguousStorageIfAvailable { left.elementsEqual($0) } ?? nil
+        }
+        return (isSame ?? nil) ?? left.utf8.elementsEqual(right.utf8)
     }
 
     private static func combine(_ text: String, into hasher: inout Hasher) {

@@ -236,11 +236,12 @@ extension AdmissionRefusal {
         let unit = target.cap.unit
         let cap = "'\(target.cap.name)' caps \(scopeText) at \(limitText) \(periodText)"
         let cost = ceiling.map { "up to \($0.formatted(unit))" } ?? "more than any cap"
-        let reset = resetsAt.map { " It resets at \($0)." } ?? ""
+        let reset = resetsAt.map { " It resets at \($0). Not retryable before that." }
+            ?? " It never resets: not retryable."
         switch reason {
         case .capSpent:
             return "Spend cap reached: \(cap); \(spent.formatted(unit)) is spent and this request "
-                + "could cost \(cost).\(reset) Not retryable before that."
+                + "could cost \(cost).\(reset)"
         case .exceedsCap:
             return "This request alone exceeds a spend cap: \(cap), and it could cost \(cost). "
                 + "Lower max_tokens or shorten the prompt. Not retryable as it is."

@@ -58,7 +58,7 @@ import Testing
         #expect(!account.ledger.isWaitedFor)
     }
 
-    @Test func `who changes his need keeps his place, and who withdraws loses it`() throws {
+    @Test func `a changed need keeps its place, and a withdrawn one loses it`() throws {
         var account = AccountFixture(limit: 100)
         _ = try account.report(1, LeaseReport(0, wish: LeaseWish(1, need: 100)))
         _ = try account.report(1, LeaseReport(100, 0, 0, held: 100))
@@ -188,7 +188,7 @@ import Testing
         #expect(idle.told(1)?.isCentral == true, "somebody waits")
     }
 
-    @Test func `nobody asks himself, and nobody is asked who has nothing`() throws {
+    @Test func `nobody is asked for its own slice, or who has nothing`() throws {
         var account = AccountFixture(limit: 100)
         try lend(&account, [1: 50, 2: 30])
         _ = try account.report(1, LeaseReport(50, 20, 30))
@@ -212,7 +212,7 @@ import Testing
         #expect(fits.told(2)?.granted == Amount(50))
     }
 
-    @Test func `who loses the connection loses his place, and nobody is told who cannot hear`() throws {
+    @Test func `who loses the connection loses the place, and is told nothing`() throws {
         var account = AccountFixture(limit: 100)
         try lend(&account, [1: 100])
         _ = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 60)))

@@ -81,6 +81,21 @@ import Testing
         #expect(told?.isCentral == true)
     }
 
+    @Test func `an account counts as central while somebody waits, and only so long`() throws {
+        var account = AccountFixture(limit: 10_000, sessions: 2)
+        for number: UInt64 in 1...100 {
+            let wish = LeaseWish(number, need: number * 100)
+            _ = try account.report(1, LeaseReport((number - 1) * 100, wish: wish))
+        }
+        #expect(account.granted(1) == 10_000)
+        let waiting = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 100)))
+        #expect(waiting.told(2)?.isCentral == true)
+        let epoch = try #require(waiting.recallEpoch)
+        let freed = try account.report(1, LeaseReport(10_000, 5_000, recallEpoch: epoch))
+        #expect(freed.told(2)?.granted == Amount(100))
+        #expect(freed.told(2)?.isCentral == false)
+    }
+
     @Test func `an impossible request does not make the account central`() throws {
         var account = AccountFixture(limit: 1_000, sessions: 2)
         _ = try account.report(1, LeaseReport(0, wish: LeaseWish(1, need: 10)))

@@ -3,8 +3,8 @@ import HoldfastLedger
 
 /// Edges, one counter and a network that can do anything, in one thread and from one seed.
 ///
-/// The judge is `billed`: what the provider has charged. The ledgers' own books are compared with it
-/// and never believed.
+/// The judge is `billed`: what the provider has charged. The ledgers' own books are compared with
+/// it and never believed.
 struct Cluster {
     struct Request {
         var demands: [EdgeLedger.Demand]
@@ -372,7 +372,8 @@ struct Cluster {
         var text = ""
         for account in keys.indices {
             let ledger = ledgers[account]
-            text += "\n  account \(account): \(ledger.exposure.rawValue) of \(limits[account].rawValue)"
+            text += "\n  account \(account): \(ledger.exposure.rawValue)"
+            text += " of \(limits[account].rawValue)"
             text += ledger.isWaitedFor ? ", waited for" : ""
             for line in ledger.lines {
                 text += ", session \(line.session.rawValue):"

@@ -52,8 +52,8 @@ import Testing
         let perRequest = cluster.messageCount / max(1, cluster.admittedCount)
         #expect(perRequest <= row.messagesPerRequestMax)
         print(
-            "\(row.testDescription): \(cluster.admittedCount) requests, \(perRequest) messages each,"
-                + " \(roundCount) rounds")
+            "\(row.testDescription): \(cluster.admittedCount) requests,"
+                + " \(perRequest) messages each, \(roundCount) rounds")
     }
 
     /// Every stream that is idle asks, some requests end, and messages go one way.

@@ -255,7 +255,7 @@ import Testing
         #expect(after.recallEpoch == 0, "recalls of the new counter start again")
     }
 
-    @Test func `after a reconnect the counter is also reminded of wishes that it never answered`() throws {
+    @Test func `after a reconnect wishes that were never answered are reported on too`() throws {
         var edge = EdgeFixture(slices: [0])
         let waiter = try edge.wait([(0, 50)])
         _ = edge.report(0)

@@ -65,7 +65,7 @@ import Testing
         #expect(held(edge.grant(1, total: 10)) == [first])
     }
 
-    @Test func `somebody behind is asked for although the first waits for another account`() throws {
+    @Test func `somebody behind is asked for while the first waits for another account`() throws {
         var edge = EdgeFixture(slices: [100, 0])
         _ = try edge.wait([(0, 100), (1, 10)])
         _ = try edge.wait([(0, 7)])

@@ -65,12 +65,12 @@ extension Integration {
                 let reply = try await rawExchange(
                     node.port, [calls.map { $0.raw() }.joined()],
                     until: { text in
-                        text.range(of: "x-request-id: third").map {
+                        text.firstRange(of: "x-request-id: third").map {
                             text[$0.upperBound...].contains("\"usage\"")
                         } ?? false
                     })
                 let places = ["first", "second", "third"].compactMap {
-                    reply.text.range(of: "x-request-id: \($0)\r\n")?.lowerBound
+                    reply.text.firstRange(of: "x-request-id: \($0)\r\n")?.lowerBound
                 }
                 #expect(places.count == 3 && places == places.sorted(), "\(reply)")
                 #expect(try await provider.bill().requests == 2)

@@ -1,7 +1,8 @@
 import HoldfastCore
 import HoldfastLedger
 
-// How long one spend decision takes: admit and settle on a warm ledger, without the shell around it.
+// How long one spend decision takes: admit and settle on a warm ledger, without the shell around
+// it.
 //
 //     swift run -c release --package-path Benchmarks decision [iterations]
 //

@@ -37,6 +37,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func begin(_ head: HTTPRequestHead, _ channel: ChannelHandlerContext) {
+        // The connection is closing: nobody would get the answer.
+        if case .discarding = state { return }
         let length = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
         guard length <= context.settings.bodyByteCountMax else {
             return refuseEarly(head, channel)
@@ -60,10 +62,11 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         state = .receiving(head, buffer)
     }
 
-    /// The rest of the body is not read: the connection closes after the answer.
+    /// The rest of the body is thrown away: the connection closes after the answer.
     private func refuseEarly(_ head: HTTPRequestHead, _ channel: ChannelHandlerContext) {
         state = .discarding
-        let writer = DownstreamWriter(context: channel, head: head, keepsAlive: false)
+        let writer = DownstreamWriter(
+            context: channel, head: head, keepsAlive: false, lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})
@@ -96,7 +99,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         state = .discarding
         let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
-        let writer = DownstreamWriter(context: channel, head: head, keepsAlive: false)
+        let writer = DownstreamWriter(
+            context: channel, head: head, keepsAlive: false, lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})

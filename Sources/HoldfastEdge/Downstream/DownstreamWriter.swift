@@ -7,11 +7,25 @@ struct DownstreamWriter {
     private let context: ChannelHandlerContext
     private let keepsAlive: Bool
     private let version: HTTPVersion
+    /// The response to HEAD has the length of a body and none.
+    private let isHead: Bool
+    private let lingers: Bool
 
-    init(context: ChannelHandlerContext, head: HTTPRequestHead, keepsAlive: Bool) {
+    /// So long a caller may take to send what nobody reads and then to read the answer.
+    private static let lingerLimit = TimeAmount.seconds(5)
+
+    /// - Parameter lingers: the caller is still sending. A connection that is closed with unread bytes
+    ///   is reset, which can take the answer away from the caller before it has read it.
+    init(
+        context: ChannelHandlerContext, head: HTTPRequestHead, keepsAlive: Bool,
+        lingers: Bool = false
+    ) {
         self.context = context
-        self.keepsAlive = keepsAlive
-        version = head.version
+        // HTTP/1.0 does not know chunks: the end of the connection is the end of the response.
+        version = head.version == .http1_0 ? .http1_0 : .http1_1
+        self.keepsAlive = keepsAlive && version == .http1_1
+        self.lingers = lingers
+        isHead = head.method == .HEAD
     }
 
     /// A whole response.
@@ -19,18 +33,14 @@ struct DownstreamWriter {
         var fields = HTTPHeaders(headers)
         fields.replaceOrAdd(name: "content-length", value: "\(body.count)")
         begin(status, fields)
-        write(context.channel.allocator.buffer(bytes: body))
+        if !isHead { write(context.channel.allocator.buffer(bytes: body)) }
         finish()
     }
 
     func begin(_ status: HTTPResponseStatus, _ headers: HTTPHeaders) {
         var fields = headers
-        if !keepsAlive {
-            fields.replaceOrAdd(name: "connection", value: "close")
-        } else if version == .http1_0 {
-            fields.replaceOrAdd(name: "connection", value: "keep-alive")
-        }
-        let head = HTTPResponseHead(version: .http1_1, status: status, headers: fields)
+        if !keepsAlive { fields.replaceOrAdd(name: "connection", value: "close") }
+        let head = HTTPResponseHead(version: version, status: status, headers: fields)
         context.write(Self.wrap(.head(head)), promise: nil)
     }
 
@@ -51,7 +61,15 @@ struct DownstreamWriter {
         let promise = context.eventLoop.makePromise(of: Void.self)
         if !keepsAlive {
             let context = context
-            promise.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
+            let lingers = lingers
+            promise.futureResult.assumeIsolated().whenComplete { _ in
+                guard lingers else { return context.close(promise: nil) }
+                context.close(mode: .output, promise: nil)
+                let channel = context.channel
+                context.eventLoop.scheduleTask(in: Self.lingerLimit) {
+                    channel.close(promise: nil)
+                }
+            }
         }
         context.writeAndFlush(Self.wrap(.end(nil)), promise: promise)
     }

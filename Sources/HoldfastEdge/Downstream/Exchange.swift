@@ -109,7 +109,6 @@ final class Exchange {
         self.hold = hold
         guard downstream != nil else {
             // The caller left while the request waited. Nothing was sent: nothing is charged.
-            outcome = "abandoned"
             return settleAndRecord(.nothing)
         }
         phase = .forward
@@ -130,12 +129,14 @@ final class Exchange {
                 context.metrics.refusals.with(refusal.code).increment()
             }
         }
-        let status = HTTPResponseStatus(statusCode: refusal.status)
-        downstream?.respond(
-            status, refusal.headers(dialect, requestID: requestID),
-            refusal.body(dialect, requestID: requestID))
-        downstream = nil
+        let downstream = downstream
+        self.downstream = nil
+        // Before the answer: writing its end can bring the next request of the connection.
         end()
+        downstream?.respond(
+            HTTPResponseStatus(statusCode: refusal.status),
+            refusal.headers(dialect, requestID: requestID),
+            refusal.body(dialect, requestID: requestID))
     }
 
     func settleAndRecord(_ charge: Charge) {
@@ -157,13 +158,12 @@ final class Exchange {
     /// response is read on for a while, because it is billed anyway and only its end says how much.
     func downstreamClosed() {
         downstream = nil
+        outcome = "abandoned"
         if let waiter {
             context.table.withdraw(waiter)
             self.waiter = nil
-            outcome = "abandoned"
             end()
         } else if let transfer {
-            outcome = "abandoned"
             let limit = TimeAmount.nanoseconds(
                 context.settings.abandonedReadMax.wholeNanoseconds)
             abandonedTimer = loop.scheduleTask(in: limit) { transfer.cancel() }

@@ -97,6 +97,13 @@ enum AdmissionPlan {
     static func payableNow(_ target: AccountTarget, _ standing: EdgeLedger.Standing?) -> Amount {
         min(target.cap.limit, standing?.payableNow ?? .zero)
     }
+
+    /// The largest output limit that an account could pay for right now; zero where there is none.
+    static func outputPayableNow(
+        _ request: AdmissionRequest, _ target: AccountTarget, _ standing: EdgeLedger.Standing?
+    ) -> UInt64 {
+        request.formula.affordable(payableNow(target, standing), in: target.cap.unit) ?? 0
+    }
 }
 
 extension CeilingFormula {

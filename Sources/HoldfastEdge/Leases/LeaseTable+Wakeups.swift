@@ -117,8 +117,10 @@ extension LeaseTable {
         _ waiting: Waiting, _ standings: [EdgeLedger.Standing?]
     ) -> AdmissionRefusal {
         let enforced = zip(waiting.request.targets, standings).filter { $0.0.isEnforced }
+        // Compared by the output they pay for: dollars and tokens have no order.
         let tightest = enforced.min {
-            ($0.1?.payableNow ?? .zero) < ($1.1?.payableNow ?? .zero)
+            AdmissionPlan.outputPayableNow(waiting.request, $0.0, $0.1)
+                < AdmissionPlan.outputPayableNow(waiting.request, $1.0, $1.1)
         }
         guard let (target, standing) = tightest else {
             preconditionFailure("a request waits although no cap applies to it")

@@ -216,9 +216,22 @@ final class LeaseTable: Sendable {
     private func slots(
         for request: AdmissionRequest, _ state: inout State
     ) -> [EdgeLedger.SlotID]? {
-        var fresh = 0
-        for target in request.targets where target.cap.each.contains(where: \.isCallerSettable) {
-            if state.ledger.existingSlot(for: target.key) == nil { fresh += 1 }
+        var slots: [EdgeLedger.SlotID] = []
+        slots.reserveCapacity(request.targets.count)
+        for target in request.targets {
+            guard let slot = state.ledger.knownSlot(for: target.key, isEnforced: target.isEnforced)
+            else { return newSlots(for: request, &state) }
+            slots.append(slot)
+        }
+        return slots
+    }
+
+    private func newSlots(
+        for request: AdmissionRequest, _ state: inout State
+    ) -> [EdgeLedger.SlotID]? {
+        let fresh = request.targets.count { target in
+            target.cap.each.contains(where: \.isCallerSettable)
+                && state.ledger.existingSlot(for: target.key) == nil
         }
         if fresh > 0 {
             let minute = clock.elapsedMilliseconds() / 60_000

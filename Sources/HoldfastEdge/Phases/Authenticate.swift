@@ -33,7 +33,7 @@ extension Exchange {
     }
 
     private func take(_ answer: KeyDirectory.Answer, _ rest: ArraySlice<Substring>) {
-        guard downstream != nil else { return refuse(.unknownKey) }
+        guard downstream != nil else { return settleAndRecord(.nothing) }
         switch answer {
         case .known(let key): authenticated(key)
         case .unknown: lookup(rest)
@@ -53,7 +53,7 @@ extension Exchange {
                 found.append(value[...])
             }
         }
-        // Each candidate costs a look-up; nobody needs more than two.
-        return Array(found.prefix(3))
+        // Each candidate costs a look-up; nobody sends more than two on purpose.
+        return Array(found.prefix(2))
     }
 }

@@ -15,9 +15,15 @@ extension Exchange {
                     because: "the model's largest output is not known, so the limit must be given"))
         }
         outputWanted = wanted
-        formula = CeilingFormula(
+        let formula = CeilingFormula(
             promptTokens: prompt, choices: facts.choices,
             extraOutputTokens: facts.extraOutputTokens, rates: rates)
+        guard formula.ceiling(outputTokensPerChoice: wanted) != nil else {
+            throw .request(
+                .unboundable(
+                    param: "max_tokens", because: "it could cost more than can be counted"))
+        }
+        self.formula = formula
     }
 
     private func holdRates(

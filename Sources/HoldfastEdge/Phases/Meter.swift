@@ -36,13 +36,13 @@ extension Exchange {
 
     private func responseHeaders(_ upstream: [(name: String, value: String)]) -> HTTPHeaders {
         var headers = HTTPHeaders()
-        let hidesUsage = facts.map { $0.isStream && !$0.callerAskedForUsage } ?? false
+        let isStream = facts?.isStream ?? false
         for (name, value) in upstream {
             switch name.lowercased() {
             case "x-request-id": headers.add(name: "x-upstream-request-id", value: value)
             case "content-length":
-                // A stream that loses its extra chunk is shorter than announced.
-                if !hidesUsage { headers.add(name: name, value: value) }
+                // A stream may lose its extra chunk, or end with an error event of ours.
+                if !isStream { headers.add(name: name, value: value) }
             case let lower where Self.hopByHopHeaders.contains(lower): continue
             default: headers.add(name: name, value: value)
             }
@@ -98,7 +98,7 @@ extension Exchange {
 
     private func failed(_ failure: EgressFailure) {
         let isCut = isResponseBegun
-        let betweenEvents = meter?.isBetweenEvents ?? false
+        let betweenEvents = (meter?.isBetweenEvents ?? false) && (facts?.isStream ?? false)
         finishMeter()
         let charge: Charge
         if let metered {
@@ -117,6 +117,8 @@ extension Exchange {
                 "sent": "\(failure.requestWasSent)",
             ])
         guard isCut else {
+            abandonedTimer?.cancel()
+            transfer = nil
             phase = .settle
             settle(charge)
             return refuse(.upstream(failure))

@@ -110,7 +110,8 @@ extension AccountLedger {
         }
     }
 
-    /// What the first waiting request of a session needs, and requests that keep their part before it.
+    /// What the first waiting request of a session needs, and requests that keep their part before
+    /// it.
     private func requested(_ index: Int) -> Amount {
         let line = lines[index]
         return (line.wish?.need ?? .zero).excess(over: line.released.saturatingAdd(line.spent))
@@ -142,10 +143,10 @@ extension AccountLedger {
 
     // MARK: - Recall
 
-    /// The head of the queue waits for money that others may hold idle: asks all of them once unless
-    /// the need grows, and later those who report that something has come free. When all have
-    /// answered and it still does not fit, the head's edge is told so; it keeps its place, because
-    /// holds settle and money comes back.
+    /// The head of the queue waits for money that others may hold idle: asks all of them once
+    /// unless the need grows, and later those who report that something has come free. When all
+    /// have answered and it still does not fit, the head's edge is told so; it keeps its place,
+    /// because holds settle and money comes back.
     private mutating func recallForHead(_ context: Context, told: inout [SessionID]) -> [Action] {
         guard let head = queue.first, let index = lineIndex(head), let wish = lines[index].wish
         else { return [] }
@@ -186,9 +187,9 @@ extension AccountLedger {
         }
     }
 
-    /// Grants never push exposure past the limit: an exposure above it stems from a lowered limit or
-    /// an overrun. `serveQueue` and `prefetch` see to it step by step; this stops the process if they
-    /// are ever changed so that they don't.
+    /// Grants never push exposure past the limit: an exposure above it stems from a lowered limit
+    /// or an overrun. `serveQueue` and `prefetch` see to it step by step; this stops the process if
+    /// they are ever changed so that they don't.
     private func assertConservation(_ context: Context, before: Amount) {
         precondition(exposure <= max(context.limit, before), "granted more than the limit")
         for line in lines {

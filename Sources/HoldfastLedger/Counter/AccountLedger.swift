@@ -2,13 +2,13 @@ public import HoldfastCore
 
 /// One account at the counter: who holds how much of it, and who may have more.
 ///
-/// The only safety check in here is *exposure after the grant ≤ limit*, with
-/// exposure = base + Σ over sessions of max(granted − released, spent + held). Everything else, the
-/// queue, recalls, central mode and the size of grants, is about never blocking while there is room,
-/// and could be wrong without a cap being crossed.
+/// The only safety check in here is *exposure after the grant ≤ limit*, with exposure = base + Σ
+/// over sessions of max(granted − released, spent + held). Everything else, the queue, recalls,
+/// central mode and the size of grants, is about never blocking while there is room, and could be
+/// wrong without a cap being crossed.
 ///
-/// Pure: the shell calls `apply` for what sessions report, then `decide` once for the batch, commits
-/// `stored`, and only then carries out the actions.
+/// Pure: the shell calls `apply` for what sessions report, then `decide` once for the batch,
+/// commits `stored`, and only then carries out the actions.
 public struct AccountLedger: Sendable, Equatable {
     public struct Line: Sendable, Equatable {
         public let session: SessionID
@@ -151,8 +151,8 @@ public struct AccountLedger: Sendable, Equatable {
             throw .amountOutOfBounds
         }
         let known = line(of: session)
-        // What would be stored is checked, not the report alone: of two reports that contradict each
-        // other each may be possible by itself, and their maximum is not.
+        // What would be stored is checked, not the report alone: of two reports that contradict
+        // each other each may be possible by itself, and their maximum is not.
         let granted = max(known?.granted ?? .zero, report.granted)
         let released = max(known?.released ?? .zero, report.released)
         let spent = max(known?.spent ?? .zero, report.spent)
@@ -163,11 +163,11 @@ public struct AccountLedger: Sendable, Equatable {
     }
 
     private mutating func takeWish(_ wish: LeaseWish, echoed: Amount, at index: Int) {
-        // The edge gave back a part while what it needed was on its way. It has had its turn: behind
-        // the others, both would go on giving each other parts.
+        // The edge gave back a part while what it needed was on its way. It has had its turn:
+        // behind the others, both would go on giving each other parts.
+        let granted = lines[index].granted
         let isCrossing =
-            echoed < lines[index].granted
-            && (lines[index].wish.map { $0.need > echoed && $0.need <= lines[index].granted } ?? false)
+            lines[index].wish.map { echoed < $0.need && $0.need <= granted } ?? false
         lines[index].wish = wish
         // Tells the edge that nothing more will be granted.
         if wish.isWithdrawal { lines[index].unmetWish = wish.number }
@@ -188,7 +188,8 @@ public struct AccountLedger: Sendable, Equatable {
         if let index = lineIndex(session) { lines[index].wish = nil }
     }
 
-    /// The session has been closed for good. What it did not release stays charged (presumed spent).
+    /// The session has been closed for good. What it did not release stays charged (presumed
+    /// spent).
     public mutating func close(_ session: SessionID) {
         disconnect(session)
         guard let index = lineIndex(session) else { return }

@@ -1,7 +1,7 @@
 public import HoldfastCore
 
-/// The part of an account that must survive: what was granted, released and spent. Wishes, the queue
-/// and recalls are asked for again by the edges.
+/// The part of an account that must survive: what was granted, released and spent. Wishes, the
+/// queue and recalls are asked for again by the edges.
 public struct StoredAccount: Sendable, Equatable {
     public struct Line: Sendable, Equatable {
         public var session: SessionID

@@ -70,7 +70,8 @@ extension EdgeLedger {
             slots[index].wish = nil
             slots[index].recallEpoch = 0
             slots[index].answeredRecallEpoch = 0
-            // Also where nothing was granted as far as known here: the answer to a wish may be lost.
+            // Also where nothing was granted as far as known here: the answer to a wish may be
+            // lost.
             if slots[index].wishNumber > 0 || slots[index].spent > .zero
                 || slots[index].waiterCount > 0
             {
@@ -153,7 +154,8 @@ extension EdgeLedger {
         if slot.isCentral {
             // What a request waits for may be on its way. Giving back so much that it would be too
             // little when it arrives would make both sides do the same again for ever.
-            guard let need = slot.unmetNeed(tick: tickNumber), slot.hasOpenNeed, let wish = slot.wish
+            guard let need = slot.unmetNeed(tick: tickNumber), slot.hasOpenNeed,
+                let wish = slot.wish
             else { return slot.spare }
             return Swift.min(slot.spare, wish.need.excess(over: need))
         }

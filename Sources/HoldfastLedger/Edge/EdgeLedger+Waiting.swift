@@ -2,12 +2,12 @@ import HoldfastCore
 
 /// Requests that wait: first come first served on each account.
 ///
-/// A request that touches several accounts needs all of them at once, and each may be short. So that
-/// two requests never keep from each other what the other needs, here or on another edge, all gather
-/// their accounts in one order, the same everywhere: the bytes of the key. A request keeps what it
-/// needs on the accounts before the first that it lacks; there it waits *in line* and keeps those
-/// behind it from passing; on the accounts after that one it holds nobody up. A part of what it needs
-/// on one account is never kept when others are short of it.
+/// A request that touches several accounts needs all of them at once, and each may be short. So
+/// that two requests never keep from each other what the other needs, here or on another edge, all
+/// gather their accounts in one order, the same everywhere: the bytes of the key. A request keeps
+/// what it needs on the accounts before the first that it lacks; there it waits *in line* and keeps
+/// those behind it from passing; on the accounts after that one it holds nobody up. A part of what
+/// it needs on one account is never kept when others are short of it.
 extension EdgeLedger {
     // MARK: - Coming and going
 
@@ -47,8 +47,8 @@ extension EdgeLedger {
         return serveLine()
     }
 
-    /// The request no longer waits: refused, timed out, or its caller is gone. What it leaves behind
-    /// may serve those after it.
+    /// The request no longer waits: refused, timed out, or its caller is gone. What it leaves
+    /// behind may serve those after it.
     public mutating func withdraw(_ id: WaiterID) -> [Wakeup] {
         guard let position = position(of: id) else { return [] }
         leave(line.remove(at: position))
@@ -143,8 +143,8 @@ extension EdgeLedger.Slot {
         firstAfterLine = .zero
     }
 
-    /// Total granted that the first waiting request needs which the slice does not pay for. Requests
-    /// before it may wait for other accounts; what they keep is part of it.
+    /// Total granted that the first waiting request needs which the slice does not pay for.
+    /// Requests before it may wait for other accounts; what they keep is part of it.
     func unmetNeed(tick: UInt64) -> Amount? {
         guard waiterCount > 0, isEnforced else { return nil }
         if firstInLine > .zero {

@@ -5,8 +5,8 @@ public import HoldfastCore
 /// A request is admitted iff *granted − released − spent − held ≥ its ceiling* on every account it
 /// touches, on all of them at once or on none. Slices shrink only by this ledger's own release.
 ///
-/// Pure: the shell calls in with facts (requests, grants, recalls, ticks of a clock) and carries out
-/// what comes back. One owner: the shell keeps it under one lock.
+/// Pure: the shell calls in with facts (requests, grants, recalls, ticks of a clock) and carries
+/// out what comes back. One owner: the shell keeps it under one lock.
 public struct EdgeLedger: Sendable {
     public struct SlotID: Hashable, Sendable {
         public let rawValue: UInt32
@@ -51,7 +51,8 @@ public struct EdgeLedger: Sendable {
 
     public enum SettleOutcome: Equatable, Sendable {
         case settled
-        /// The request cost more than its hold on at least one account: by so much in the worst one.
+        /// The request cost more than its hold on at least one account: by so much in the worst
+        /// one.
         case overran(by: Amount)
         /// Settled before. Nothing was changed.
         case unknownHold
@@ -86,8 +87,8 @@ public struct EdgeLedger: Sendable {
     var line: [Waiter] = []
     var nextWaiter: UInt64 = 1
     var nextReference: UInt32 = 1
-    /// One sequence for all accounts: one that is forgotten and comes back goes on above the numbers
-    /// that the counter knows from it.
+    /// One sequence for all accounts: one that is forgotten and comes back goes on above the
+    /// numbers that the counter knows from it.
     var nextWishNumber: UInt64 = 1
     var tickNumber: UInt64 = 0
     /// Accounts that are new here may be known to the counter.
@@ -192,6 +193,13 @@ public struct EdgeLedger: Sendable {
         }
         slotIndex[key] = id
         references[slot.reference] = id
+        return id
+    }
+
+    /// `slot(for:isEnforced:)` for an account that has been met; `nil` for a new one.
+    public mutating func knownSlot(for key: AccountKey, isEnforced: Bool) -> SlotID? {
+        guard let id = slotIndex[key] else { return nil }
+        slots[Int(id.rawValue)].isEnforced = isEnforced
         return id
     }
 

@@ -13,7 +13,8 @@ extension EdgeLedger {
         let reference: UInt32
         /// The key's bytes: its place in the order in which requests gather accounts.
         let place: [UInt8]
-        /// The counter may have this account from earlier in our session: accounts have been forgotten.
+        /// The counter may have this account from earlier in our session: accounts have been
+        /// forgotten.
         let mayBeStored: Bool
         var isEnforced: Bool
 
@@ -80,8 +81,8 @@ extension EdgeLedger {
         var spare: Amount { waiterCount == 0 ? available : unkept }
         var kept: Amount { available.excess(over: spare) }
 
-        /// While somebody waits the counter has to know what a recall would bring back. Also a grant
-        /// that turned out too little is that.
+        /// While somebody waits the counter has to know what a recall would bring back. Also a
+        /// grant that turned out too little is that.
         var isDivisionNew: Bool {
             waiterCount > 0 && (kept != reportedKept || spare != reportedSpare)
         }
@@ -112,8 +113,8 @@ extension EdgeLedger {
                     || grant.spent < standing.spent
                 if isOlder { return }
             } else if mayBeStored {
-                // The account goes on from what is stored. Nothing was reported of what was spent since
-                // it came back, so that is not in there yet.
+                // The account goes on from what is stored. Nothing was reported of what was spent
+                // since it came back, so that is not in there yet.
                 isDirty = isDirty || spent > .zero
                 released = grant.released
                 spent += grant.spent
@@ -154,7 +155,8 @@ extension EdgeLedger {
         }
 
         /// What goes to the counter. Of an account that may be stored from earlier nothing is said
-        /// before its first answer: the maximum of the old and the new total would swallow the smaller.
+        /// before its first answer: the maximum of the old and the new total would swallow the
+        /// smaller.
         func report(wish: LeaseWish?) -> LeaseReport {
             if mayBeStored && standing == nil {
                 return LeaseReport(held: held, wish: wish, recallEpoch: answeredRecallEpoch)
