@@ -9,10 +9,12 @@ package struct EdgeSettings: Sendable {
         package var connectTimeout: Duration
         /// Longest silence of the provider during a response.
         package var idleTimeout: Duration
+        /// Asked for where the caller leaves the tier open, which could be a dearer one.
+        package var serviceTier: String?
 
         package init(
             baseURL: String, apiKey: String, connectTimeout: Duration = .seconds(10),
-            idleTimeout: Duration = .seconds(600)
+            idleTimeout: Duration = .seconds(600), serviceTier: String? = nil
         ) {
             var base = baseURL
             while base.hasSuffix("/") { base.removeLast() }
@@ -22,6 +24,7 @@ package struct EdgeSettings: Sendable {
             self.apiKey = apiKey
             self.connectTimeout = connectTimeout
             self.idleTimeout = idleTimeout
+            self.serviceTier = serviceTier
         }
     }
 

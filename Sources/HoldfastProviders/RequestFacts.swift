@@ -31,6 +31,8 @@ public struct RequestFacts: Hashable, Sendable {
     public var usesLongCacheWrite = false
     /// As given; `nil` when absent, which is whatever the project is set to.
     public var serviceTier: String?
+    /// Whether the body has the field at all, perhaps as `null`.
+    var hasServiceTierMember = false
     /// Multiplies every price: 10 is one time, 11 is 1.1 times.
     public var rateMultiplierTenths: UInt64 = 10
     /// Whether the request asks for the fast mode, which has prices of its own.
@@ -45,8 +47,26 @@ public struct RequestFacts: Hashable, Sendable {
     /// What makes a stream report its usage; `nil` when nothing has to change for that.
     var usageSplice: Splice?
 
+    /// Where the first member of the body may be put.
+    var firstMemberIndex = 1
+    /// Names a service tier where the caller left it open; `nil` when nothing has to be added.
+    var tierSplice: Splice?
+
     public init(model: String) {
         self.model = model
+    }
+
+    /// Asks for this tier if the caller left it to the provider, so that the request need not be held
+    /// at the dearest one that the project may be set to.
+    public mutating func pinServiceTier(_ tier: String) {
+        guard serviceTier == nil, !hasServiceTierMember else { return }
+        serviceTier = tier
+        var value = JSONWriter()
+        value.string(tier)
+        // In front of another member: there is at least the model.
+        tierSplice = Splice(
+            firstMemberIndex..<firstMemberIndex,
+            "\"service_tier\":\(String(decoding: value.bytes, as: UTF8.self)),")
     }
 }
 

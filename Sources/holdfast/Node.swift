@@ -85,7 +85,8 @@ struct Node {
                 baseURL: provider.baseURL ?? adapter.defaultBaseURL,
                 apiKey: provider.apiKey?.value ?? "",
                 connectTimeout: provider.connectTimeout ?? .seconds(10),
-                idleTimeout: provider.idleTimeout ?? .seconds(600))
+                idleTimeout: provider.idleTimeout ?? .seconds(600),
+                serviceTier: provider.serviceTier)
         }
         settings.bodyByteCountMax = config.limits.bodyByteCountMax
         settings.headerByteCountMax = config.limits.headerByteCountMax

@@ -206,4 +206,25 @@ import Testing
         try JSON.validate(body)
         #expect(String(decoding: body, as: UTF8.self) == expected)
     }
+
+    @Test(arguments: [
+        (ProviderID.openAI, #" {"model":"a"}"#, #" {"service_tier":"default","model":"a"}"#),
+        (.openAI, #"{"model":"a","service_tier":"flex"}"#, #"{"model":"a","service_tier":"flex"}"#),
+        (.openAI, #"{"model":"a","service_tier":null}"#, #"{"model":"a","service_tier":null}"#),
+        (
+            .anthropic, #" { "model":"a","max_tokens":1,"messages":[]}"#,
+            #" {"service_tier":"default", "model":"a","max_tokens":1,"messages":[]}"#
+        ),
+    ])
+    func `a service tier is named only where the caller left it out`(
+        id: ProviderID, body: String, sent: String
+    ) throws {
+        let adapter = try #require(ProviderCatalog.standard[id])
+        let bytes = Array(body.utf8)
+        var facts = try adapter.facts(of: bytes)
+        facts.pinServiceTier("default")
+        let result = adapter.upstreamBody(bytes, facts: facts, outputLimit: nil)
+        #expect(String(decoding: result, as: UTF8.self) == sent)
+        #expect((facts.serviceTier == nil) == body.contains("null"))
+    }
 }

@@ -12,7 +12,8 @@ extension Integration {
             var text = ""
         }
 
-        @Test func `a body that cannot be capped is refused in the caller's dialect`() async throws {
+        @Test func `a body that cannot be capped is refused in the caller's dialect`() async throws
+        {
             try await withServe({ SiteConfig(provider: $0, caps: [Self.cap]) }) { node, provider in
                 for dialect in Call.Dialect.allCases {
                     let call = Call(dialect)

@@ -4,9 +4,9 @@ import Testing
 extension Integration {
     @Suite struct CapTests {
         @Test func `a limit changes with SIGHUP and not with a mistake`() async throws {
-            try await withServe({ Self.config($0, limit: "$0.0002") }) { node, provider in
+            try await withServe({ Self.config($0, limit: "$0.001") }) { node, provider in
                 let call = Call(mark: "[[tokens=10]]", maxTokens: 10)
-                // Ten tokens and the prompt cost less than the limit once, and more than it twice.
+                // Enough for some of these.
                 #expect(try await node.send(call).status == 200)
                 try await Self.expect(402, node, call)
                 try await Self.reload(node, Self.config(provider.port, limit: "$1").yaml)
@@ -26,7 +26,7 @@ extension Integration {
 
         @Test func `each user has a cap of their own`() async throws {
             try await withServe({
-                SiteConfig(provider: $0, caps: ["name: user, limit: $0.0003, per: day, each: user"])
+                SiteConfig(provider: $0, caps: ["name: user, limit: $0.001, per: day, each: user"])
             }) { node, _ in
                 for user in ["ann", "bob"] {
                     let call = Call(mark: "[[tokens=10]]", maxTokens: 10).from(user: user)
@@ -81,7 +81,9 @@ extension Integration {
             try await withServe({
                 SiteConfig(
                     provider: $0,
-                    caps: ["name: wide, limit: $1, per: day", "name: tight, limit: $0.01, per: day"])
+                    caps: [
+                        "name: wide, limit: $1, per: day", "name: tight, limit: $0.01, per: day",
+                    ])
             }) { node, provider in
                 let response = try await node.send(Call(mark: "[[tokens=9000]]", maxTokens: 9_000))
                 #expect(response.status == 200)
@@ -136,7 +138,8 @@ extension Integration {
 
         /// The new limit reaches the edge a moment later.
         private static func expect(
-            _ status: Int, _ node: Node, _ call: Call, at location: SourceLocation = #_sourceLocation
+            _ status: Int, _ node: Node, _ call: Call,
+            at location: SourceLocation = #_sourceLocation
         ) async throws {
             var last = "nothing"
             do {

@@ -35,7 +35,9 @@ extension Integration {
             }
         }
 
-        @Test func `a stream that outlasts the drain is cut and charged at its ceiling`() async throws {
+        @Test func `a stream that outlasts the drain is cut and charged at its ceiling`()
+            async throws
+        {
             try await withSite { site in
                 let provider = try await site.fakeProvider()
                 let config = SiteConfig(

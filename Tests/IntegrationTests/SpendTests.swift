@@ -67,6 +67,36 @@ extension Integration {
             }
         }
 
+        @Test func `what a dead edge held is refused as spent and not as in flight`() async throws {
+            try await withSite { site in
+                let provider = try await site.fakeProvider()
+                try site.write(
+                    SiteConfig(
+                        provider: provider.port, caps: ["name: cap, limit: $0.17, per: total"],
+                        limits: "clamp: false, wait: 100ms"))
+                let counter = try await site.counter()
+                let doomed = try await site.edge(counter: counter.port)
+                let other = try await site.edge(counter: counter.port)
+                for edge in [doomed, other] { try await edge.ready() }
+                // 16,000 tokens are $0.16: all of the cap but a cent.
+                var stream = StreamedCall(
+                    Call(mark: "[[tokens=16000]]", maxTokens: 16_000, isStreamed: true), to: doomed)
+                await stream.read(until: "\"content\":")
+                // Two cents: more than what is left, as long as the stream lives.
+                let call = Call(maxTokens: 2_000)
+                #expect(try await other.send(call).status == 429)
+                try await doomed.process.killAndWait()
+                await stream.read()
+                // Nobody settles that hold any more. Callers who are told to retry would do it for
+                // ever.
+                _ = try await eventually("a 402", within: .seconds(50)) {
+                    try await other.send(call).status == 402 ? true : nil
+                }
+                #expect(try await provider.finalBill().nanoUSDRoundedUp <= 170_000_000)
+                try await other.settled()
+            }
+        }
+
         private static func cluster(
             _ site: Site, _ provider: Provider
         ) async throws -> (counter: Node, edges: [Node]) {

@@ -68,9 +68,9 @@ extension Integration {
                     }
                     #expect(lines.count == 1, "\(command) \(option): \(result.errors)")
                 }
-                let provider = try await node.site.run(["fake-provider", "--port", "\(node.port)"])
-                #expect(provider.code == 1, "\(provider.errors)")
-                #expect(provider.errors.contains(taken), "\(provider.errors)")
+                let fake = try await node.site.run(["fake-provider", "--port", "\(node.port)"])
+                #expect(fake.code == 1, "\(fake.errors)")
+                #expect(fake.errors.contains("cannot listen on \(taken)"), "\(fake.errors)")
                 #expect(try await node.send(Call()).status == 200)
             }
         }
@@ -97,7 +97,8 @@ extension Integration {
                     .firstIndex { $0.contains("name: cap") }.map { $0 + 1 }
                 let place = "holdfast.yaml:\(try #require(line)):"
                 try await check(
-                    good.replacing("limit:", with: "limt:"), ["\(place)16: ", "did you mean"])
+                    good.replacing("limit:", with: "limt:"),
+                    ["\(place)18: ", "unknown key 'limt' in a cap; did you mean 'limit'?"])
                 try await check(good.replacing("$5", with: "5"), ["\(place)", "$500"])
                 try await check(good.replacing("total", with: "decade"), ["\(place)"])
                 try await check(good + "caps: []\n", ["duplicate key 'caps'"])

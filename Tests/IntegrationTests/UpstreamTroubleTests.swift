@@ -63,7 +63,8 @@ extension Integration {
 
         @Test func `a provider that cannot be reached costs nothing`() async throws {
             // Nothing listens on port 1 of any machine that runs tests.
-            try await withServe({ _ in SiteConfig(provider: 1, caps: [Self.cap]) }) { node, provider in
+            try await withServe({ _ in SiteConfig(provider: 1, caps: [Self.cap]) }) {
+                node, provider in
                 for dialect in Call.Dialect.allCases {
                     for isStreamed in [false, true] {
                         try await check(

@@ -37,6 +37,8 @@ final class LeaseClient: Service {
     /// A connection that says nothing for so long is dead, whatever TCP thinks.
     private static let silenceMilliseconds: Int64 = 10_000
     private static let forgetTicks = 200
+    /// A connection that lasted so long shows that its counter is well.
+    private static let steadyMilliseconds: Int64 = 5_000
     /// A report frame is cut when it gets larger, far below the limit.
     private static let frameByteCountTarget = Limits.frameByteCountMax / 4
     /// Of a report entry without its key: ten numbers of at most ten bytes, with their tags.
@@ -118,16 +120,18 @@ final class LeaseClient: Service {
             attempt += 1
             do {
                 let channel = try await connect(address)
-                let heardBefore = state.withLock { $0.lastHeardMilliseconds }
+                let since = clock.elapsedMilliseconds()
                 try await channel.closeFuture.get()
-                if state.withLock({ $0.lastHeardMilliseconds }) != heardBefore {
+                // A counter that welcomes and hangs up again, for a full store perhaps, is not well.
+                if clock.elapsedMilliseconds() - since > Self.steadyMilliseconds {
                     backoff = Self.backoffMilliseconds.lowerBound
                 }
             } catch {
                 logger.warning(
                     "counter not reached",
                     metadata: [
-                        "counter": "\(address.host):\(address.port)", "error": "\(error)",
+                        "counter": "\(address.host):\(address.port)",
+                        "error": "\(SocketFailure.reason(error))",
                     ])
             }
             metrics.counterUp.set(0)

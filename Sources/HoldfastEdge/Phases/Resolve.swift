@@ -21,12 +21,13 @@ extension Exchange {
             throw .providerNotConfigured(adapter.id.name)
         }
         self.provider = provider
-        let facts: RequestFacts
+        var facts: RequestFacts
         do {
             facts = try adapter.facts(of: body)
         } catch {
             throw .request(error)
         }
+        if let tier = provider.serviceTier { facts.pinServiceTier(tier) }
         self.facts = facts
         guard let policy = context.policy.policy, let now = context.clock.now() else {
             throw .counterUnavailable("no counter has sent its policy yet")

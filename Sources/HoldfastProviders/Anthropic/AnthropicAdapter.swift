@@ -17,14 +17,17 @@ public struct AnthropicAdapter: ProviderAdapter {
     public func upstreamBody(
         _ body: [UInt8], facts: RequestFacts, outputLimit: UInt64?
     ) -> [UInt8] {
-        guard let outputLimit else { return body }
-        switch facts.outputLimitField {
-        case .value(let range):
-            return Splice.apply([Splice(range, String(outputLimit))], to: body)
-        case .absent(let index):
-            return Splice.apply(
-                [Splice(index..<index, "\"max_tokens\":\(outputLimit),")], to: body)
+        var splices: [Splice] = []
+        if let outputLimit {
+            switch facts.outputLimitField {
+            case .value(let range):
+                splices.append(Splice(range, String(outputLimit)))
+            case .absent(let index):
+                splices.append(Splice(index..<index, "\"max_tokens\":\(outputLimit),"))
+            }
         }
+        if let tierSplice = facts.tierSplice { splices.append(tierSplice) }
+        return Splice.apply(splices, to: body)
     }
 
     public func authorization(apiKey: String) -> [(name: String, value: String)] {

@@ -75,6 +75,7 @@ struct AnthropicRequest {
 
     mutating func read(_ reader: inout RequestReader) throws(JSONError) -> RequestFacts? {
         try reader.scanner.enterObject()
+        facts.firstMemberIndex = reader.scanner.index
         var keys = KnownKeys(Self.bodyKeys)
         var model: String?
         while let key = try keys.next(&reader.scanner) {
@@ -124,7 +125,9 @@ struct AnthropicRequest {
                 facts.metadataUser = try reader.string("metadata.user_id")
             }
             reader.check(keys, at: name)
-        case .serviceTier: facts.serviceTier = try reader.string(name)
+        case .serviceTier:
+            facts.serviceTier = try reader.string(name)
+            facts.hasServiceTierMember = true
         case .speed, .inferenceGeo: try readMultiplier(key, &reader)
         case .thinking: try readThinking(&reader)
         case .outputConfig, .outputFormat:

@@ -28,6 +28,7 @@ public struct OpenAIAdapter: ProviderAdapter {
             }
         }
         if let usageSplice = facts.usageSplice { splices.append(usageSplice) }
+        if let tierSplice = facts.tierSplice { splices.append(tierSplice) }
         return Splice.apply(splices, to: body)
     }
 

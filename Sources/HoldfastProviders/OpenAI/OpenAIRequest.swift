@@ -70,6 +70,7 @@ struct OpenAIRequest {
             return nil
         }
         facts.model = model
+        facts.firstMemberIndex = start
         resolveOutputLimit(&reader, insertAt: start)
         resolveUsage(insertAt: start)
         facts.extraOutputTokens = predictionByteCount * facts.choices
@@ -104,7 +105,9 @@ struct OpenAIRequest {
             }
         case .user: facts.metadataUser = try reader.string(name)
         case .metadata: try readMetadata(&reader)
-        case .serviceTier: facts.serviceTier = try reader.string(name)
+        case .serviceTier:
+            facts.serviceTier = try reader.string(name)
+            facts.hasServiceTierMember = true
         case .promptCacheOptions: try readCacheOptions(&reader)
         case .promptCacheRetention:
             // Free where it exists, as far as is known; held at the dearer price all the same.

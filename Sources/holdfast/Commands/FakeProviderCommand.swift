@@ -2,6 +2,7 @@ import ArgumentParser
 import HoldfastAdmin
 import HoldfastTestKit
 import Logging
+import NIOCore
 import ServiceLifecycle
 import UnixSignals
 
@@ -36,6 +37,13 @@ struct FakeProviderCommand: AsyncParsableCommand {
             configuration: .init(
                 services: [.init(service: provider)],
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        try await group.run()
+        do {
+            try await group.run()
+        } catch let error as IOError {
+            Terminal.note(
+                "error: the fake provider cannot listen on \(host):\(port): "
+                    + ListenFailure.reason(error))
+            throw ExitCode(Exit.failure)
+        }
     }
 }

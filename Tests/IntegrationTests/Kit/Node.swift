@@ -12,7 +12,8 @@ struct Node: Sendable {
     let adminPort: Int
 
     func send(_ call: Call) async throws -> CallResponse {
-        CallResponse(try await site.egress.fetch(call.request(port: port), bodyByteCountMax: 16 << 20))
+        CallResponse(
+            try await site.egress.fetch(call.request(port: port), bodyByteCountMax: 16 << 20))
     }
 
     func admin(_ path: String) async throws -> (status: Int, text: String) {

@@ -115,7 +115,9 @@ final class ProcessUnderTest: Sendable {
         send(SIGTERM)
         do {
             let code = try await exitCode()
-            #expect(code == 0 || code == 128 + SIGKILL, "\(name) ended with \(code)\n\(log.suffix(2_000))")
+            #expect(
+                code == 0 || code == 128 + SIGKILL,
+                "\(name) ended with \(code)\n\(log.suffix(2_000))")
         } catch {
             send(SIGKILL)
             throw error
@@ -131,7 +133,8 @@ struct NotInTime: Error, CustomStringConvertible {
 
 /// Asks again until there is an answer: other processes reach a state when they do, and tell nobody.
 func eventually<Answer>(
-    _ what: String, within limit: Duration = .seconds(30), isolation: isolated (any Actor)? = #isolation,
+    _ what: String, within limit: Duration = .seconds(30),
+    isolation: isolated (any Actor)? = #isolation,
     _ ask: () async throws -> Answer?
 ) async throws -> Answer {
     let end = ContinuousClock.now + limit
