@@ -42,7 +42,7 @@ struct FakeProviderCommand: AsyncParsableCommand {
         } catch let error as IOError {
             Terminal.note(
                 "error: the fake provider cannot listen on \(host):\(port): "
-                    + ListenFailure.reason(error))
+                    + SocketFailure.reason(error))
             throw ExitCode(Exit.failure)
         }
     }
