@@ -26,8 +26,9 @@ format: ## Format all Swift files in place.
 generate: ## Write the generated code again from protos/.
 	dev/generate-wire
 
-bench: ## Measure the in-process decision.
+bench: ## Measure the in-process decision: the engine alone, then the whole path.
 	swift run --configuration release --package-path Benchmarks decision
+	swift build --configuration release --product holdfast && .build/release/holdfast benchmark
 
 ci: lint test ## Exactly what CI runs.
 

@@ -218,7 +218,10 @@ package final class CounterCore: @unchecked Sendable {
             let frame = CounterFrame.windows(rules.windows(at: clock.nowMilliseconds()))
             for peer in peers.values where peer.session != nil { peer.connection.send(frame) }
             // Who waits in a period that is over is told so, and can ask again in the new one.
-            for (key, account) in accounts where account.ledger.isWaitedFor { touch(key) }
+            for (key, account) in accounts where account.ledger.isWaitedFor {
+                touch(key)
+                batch.reporters[key, default: []] += account.ledger.sessions
+            }
         }
         guard lastHousekeeping.duration(to: .now) > .seconds(30) else { return }
         lastHousekeeping = .now

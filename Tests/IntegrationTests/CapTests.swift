@@ -4,7 +4,7 @@ import Testing
 extension Integration {
     @Suite struct CapTests {
         @Test func `a limit changes with SIGHUP and not with a mistake`() async throws {
-            try await withServe({ Self.config($0, limit: "$0.001") }) { node, provider in
+            try await withServe({ Self.config($0, limit: "$0.002") }) { node, provider in
                 let call = Call(mark: "[[tokens=10]]", maxTokens: 10)
                 // Enough for some of these.
                 #expect(try await node.send(call).status == 200)
@@ -26,7 +26,7 @@ extension Integration {
 
         @Test func `each user has a cap of their own`() async throws {
             try await withServe({
-                SiteConfig(provider: $0, caps: ["name: user, limit: $0.001, per: day, each: user"])
+                SiteConfig(provider: $0, caps: ["name: user, limit: $0.002, per: day, each: user"])
             }) { node, _ in
                 for user in ["ann", "bob"] {
                     let call = Call(mark: "[[tokens=10]]", maxTokens: 10).from(user: user)
@@ -55,7 +55,7 @@ extension Integration {
                     ], limits: "clamp: false")
             }) { node, provider in
                 for dialect in Call.Dialect.allCases {
-                    // 16,000 tokens cost $0.16 or $0.08 here: too much for "tight" in either case.
+                    // 16,000 tokens cost at least $0.16 or $0.08: in either case too much for "tight".
                     let call = Call(dialect, maxTokens: 16_000).from(user: "ann")
                     let refusal = try await node.send(call)
                     #expect(refusal.status == 402)
@@ -113,9 +113,9 @@ extension Integration {
                     }
                 }
                 #expect(try await provider.bill().requests == 4)
+                try await node.settled()
                 let metrics = try await node.admin("/metrics").text
                 #expect(metrics.contains("holdfast_would_refuse_total{cap=\"watch\"} 4"))
-                try await node.settled()
                 try await node.booksEqual(provider, cap: "watch")
             }
         }

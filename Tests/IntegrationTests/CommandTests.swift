@@ -54,7 +54,7 @@ extension Integration {
                 let table = try await node.site.run(["spend"] + admin)
                 #expect(table.output.contains("CAP"))
                 #expect(table.output.contains("$\(accounts[0].spent)"), "\(table.output)")
-                try await node.process.stop()
+                await node.process.stop()
                 let nobody = try await node.site.run(["spend"] + admin)
                 #expect(nobody.code == 4)
                 #expect(nobody.errors.contains("no counter answers"))
@@ -66,6 +66,7 @@ extension Integration {
                 #expect(try await node.admin("/livez").status == 200)
                 #expect(try await node.admin("/readyz").status == 200)
                 #expect(try await node.send(Call()).status == 200)
+                try await node.settled()
                 let metrics = try await node.admin("/metrics").text
                 for name in [
                     "holdfast_requests_total{", "holdfast_spend_usd_total{", "holdfast_holds_open ",

@@ -39,7 +39,7 @@ extension Integration {
                 let provider = try await site.fakeProvider()
                 let config = SiteConfig(provider: provider.port, caps: [Self.cap])
                 let node = try await site.serve(config)
-                try await node.process.stop()
+                await node.process.stop()
                 let file = site.directory.appendingPathComponent("holdfast.db")
                 #expect(!FileManager.default.fileExists(atPath: file.path + "-wal"))
                 var bytes = try Data(contentsOf: file)

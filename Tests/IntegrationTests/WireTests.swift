@@ -59,6 +59,23 @@ extension Integration {
             }
         }
 
+        @Test func `a client that waits for a go gets one`() async throws {
+            try await withNode { node, _ in
+                let raw = Call().raw(headers: ["expect: 100-continue"])
+                let reply = try await rawExchange(
+                    node.port, [raw, Call().named("next").raw()],
+                    until: { text in
+                        text.firstRange(of: "x-request-id: next").map {
+                            text[$0.upperBound...].contains("\"usage\"")
+                        } ?? false
+                    })
+                let go = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
+                #expect(reply.text.hasPrefix(go), "\(reply)")
+                #expect(!reply.isClosed, "\(reply)")
+                try await node.settled()
+            }
+        }
+
         @Test func `pipelined requests are answered in order`() async throws {
             try await withNode { node, provider in
                 // The first takes longest, and one of them is refused.

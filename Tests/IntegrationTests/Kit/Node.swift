@@ -93,8 +93,8 @@ struct Account: Decodable, Sendable {
     var reservedNanoUSD: UInt64? { nanoUSD(dollars: reserved) }
 }
 
-/// `0.50` as 500,000,000; `nil` for what is no amount of dollars with at most nine decimals. Written
-/// anew on purpose: a judge does not borrow the arithmetic of the judged.
+/// `0.50` as 500,000,000; `nil` for what is no amount of dollars with at most nine decimals.
+/// Written anew on purpose: a judge does not borrow the arithmetic of the judged.
 func nanoUSD(dollars text: String) -> UInt64? {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count <= 2, let whole = UInt64(parts[0]) else { return nil }

@@ -111,16 +111,14 @@ final class ProcessUnderTest: Sendable {
     }
 
     /// An orderly end. Whatever happened before, it must work.
-    func stop() async throws {
+    func stop() async {
         send(SIGTERM)
         do {
             let code = try await exitCode()
-            #expect(
-                code == 0 || code == 128 + SIGKILL,
-                "\(name) ended with \(code)\n\(log.suffix(2_000))")
+            #expect(code == 0, "\(name)\n\(log.suffix(2_000))")
         } catch {
             send(SIGKILL)
-            throw error
+            Issue.record("\(name) does not stop: \(error)\n\(log.suffix(2_000))")
         }
     }
 }
@@ -131,7 +129,8 @@ struct NotInTime: Error, CustomStringConvertible {
     var description: String { "waited \(limit) in vain for \(what)" }
 }
 
-/// Asks again until there is an answer: other processes reach a state when they do, and tell nobody.
+/// Asks again until there is an answer: other processes reach a state when they do, and tell
+/// nobody.
 func eventually<Answer>(
     _ what: String, within limit: Duration = .seconds(30),
     isolation: isolated (any Actor)? = #isolation,

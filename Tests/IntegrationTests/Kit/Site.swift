@@ -94,7 +94,7 @@ final class Site: Sendable {
     fileprivate func close() async throws {
         let processes = processes.withLock { $0 }
         // The last one started stands on those before it.
-        for process in processes.reversed() where process.isRunning { try await process.stop() }
+        for process in processes.reversed() where process.isRunning { await process.stop() }
         egress.shutdown()
         for process in processes {
             for text in [process.log, process.output] {
@@ -108,8 +108,8 @@ final class Site: Sendable {
     }
 }
 
-/// Runs `body` in a directory of its own. Afterwards every process is stopped, and must stop, and no
-/// log may hold a secret.
+/// Runs `body` in a directory of its own. Afterwards every process is stopped, and must stop, and
+/// no log may hold a secret.
 func withSite(_ body: (Site) async throws -> Void) async throws {
     let site = try Site()
     do {
