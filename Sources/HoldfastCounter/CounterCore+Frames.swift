@@ -83,7 +83,8 @@ extension CounterCore {
             reject(id, .sessionUnknown, "this store never issued session \(wanted.rawValue)")
             return nil
         }
-        guard record.closedAt == nil, !batch.closing.contains(where: { $0.session == wanted }) else {
+        let isClosing = batch.closing.contains { $0.session == wanted }
+        guard record.closedAt == nil, !isClosing else {
             reject(id, .sessionClosed, "session \(wanted.rawValue) is closed")
             return nil
         }
@@ -95,6 +96,7 @@ extension CounterCore {
             peerOfSession[session] == id
         else { return }
         peerOfSession[session] = nil
+        recentlyLeft[session] = .now
         updateReachable()
         for key in peer.references.keys where accounts[key] != nil {
             accounts[key]?.ledger.disconnect(session)

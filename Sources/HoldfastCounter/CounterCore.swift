@@ -56,6 +56,8 @@ package final class CounterCore: @unchecked Sendable {
 
     /// An edge that has heard nothing for so long admits nothing new.
     static let leaseTTLMilliseconds: UInt32 = 30_000
+    /// An edge that has been away for so long counts as lost, until it comes back.
+    static let leaseTTL = Duration.milliseconds(Int64(leaseTTLMilliseconds))
     /// Holders that have not answered a recall by now are taken for unreachable.
     static let recallPatience = Duration.milliseconds(50)
     /// Accounts of the next period may be asked for so long before it starts.
@@ -76,6 +78,8 @@ package final class CounterCore: @unchecked Sendable {
     var peerOfSession: [SessionID: UInt64] = [:]
     /// Ascending.
     var reachable: [SessionID] = []
+    var recentlyLeft: [SessionID: ContinuousClock.Instant] = [:]
+    private let started = ContinuousClock.now
     var accounts: [AccountKey: CachedAccount] = [:]
     var recallDeadlines: [(at: ContinuousClock.Instant, key: AccountKey, epoch: UInt64)] = []
     var batch = Batch()
@@ -196,7 +200,14 @@ package final class CounterCore: @unchecked Sendable {
 
     func context(for key: AccountKey) -> AccountLedger.Context {
         let (limit, isOpen) = rules.standing(of: key, now: clock.now())
-        return AccountLedger.Context(limit: limit, isOpen: isOpen, reachable: reachable)
+        return AccountLedger.Context(
+            limit: limit, isOpen: isOpen, reachable: reachable, living: living)
+    }
+
+    /// Right after its start the counter cannot tell lost edges from those about to come back.
+    private var living: Set<SessionID>? {
+        guard started.duration(to: .now) > Self.leaseTTL else { return nil }
+        return Set(reachable).union(recentlyLeft.keys)
     }
 
     // MARK: - Time
@@ -223,6 +234,7 @@ package final class CounterCore: @unchecked Sendable {
                 batch.reporters[key, default: []] += account.ledger.sessions
             }
         }
+        recentlyLeft = recentlyLeft.filter { $0.value.duration(to: .now) < Self.leaseTTL }
         guard lastHousekeeping.duration(to: .now) > .seconds(30) else { return }
         lastHousekeeping = .now
         let lag = clock.lagSeconds()
@@ -234,7 +246,8 @@ package final class CounterCore: @unchecked Sendable {
         // Also accounts that some connection has a reference to: the next report loads them again, and
         // those of past periods would stay for ever. What the store does not have must stay.
         accounts = accounts.filter { key, account in
-            batch.touchedSet.contains(key) || account.lastUse.duration(to: .now) < Self.cacheLifetime
+            account.lastUse.duration(to: .now) < Self.cacheLifetime
+                || batch.touchedSet.contains(key)
                 || account.ledger.isWaitedFor || account.ledger.totalHeld > .zero
         }
     }

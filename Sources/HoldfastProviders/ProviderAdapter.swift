@@ -55,6 +55,17 @@ public protocol ProviderAdapter: Sendable {
     /// request that we cannot cap.
     func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts
 
+    /// Reads what the caller's headers do to the cost. A header that changes the price in a way that
+    /// cannot be bounded is refused like a field.
+    ///
+    /// - Parameter values: all values of a header, by its name in lower case.
+    func read(
+        headers values: (_ name: String) -> [String], into facts: inout RequestFacts
+    ) throws(RequestError)
+
+    /// What every price of this place is multiplied by, in tenths: 11 is 10 % more.
+    func multiplierTenths(baseURL: String) -> UInt64
+
     /// The body to send, given the facts that were read from this same body: byte for byte the
     /// caller's, but for the output limit (`nil`: left alone) and what makes streams report usage.
     func upstreamBody(_ body: [UInt8], facts: RequestFacts, outputLimit: UInt64?) -> [UInt8]
@@ -67,6 +78,12 @@ public protocol ProviderAdapter: Sendable {
 
 extension ProviderAdapter {
     public var path: String { route.path }
+
+    public func read(
+        headers values: (_ name: String) -> [String], into facts: inout RequestFacts
+    ) throws(RequestError) {}
+
+    public func multiplierTenths(baseURL: String) -> UInt64 { 10 }
 }
 
 /// The providers, listed explicitly: nothing registers itself.

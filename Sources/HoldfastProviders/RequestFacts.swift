@@ -27,6 +27,9 @@ public struct RequestFacts: Hashable, Sendable {
     /// Whether the prompt has parts whose tokens do not follow from the bytes of the body (images,
     /// documents, URLs, file ids, …). `promptTokensMax` is then no bound; the model's context is.
     public var promptIsUnboundedByBytes = false
+    /// The context that the request asks for by header, beyond what the model has by itself; zero
+    /// when it does not.
+    public var contextTokensAsked: UInt64 = 0
     /// Whether the request asks for the provider's long cache lifetime, whose writes cost more.
     public var usesLongCacheWrite = false
     /// As given; `nil` when absent, which is whatever the project is set to.

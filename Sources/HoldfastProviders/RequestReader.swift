@@ -6,6 +6,11 @@ struct RequestReader {
     /// Above it an output limit means nothing for any model, and sums could come near overflow.
     static let outputLimitMax: UInt64 = 1 << 31
 
+    /// Bytes of a string that we act on, as it stands in the body. Everything that is compared here is
+    /// far shorter, and comparing or hashing text takes quadratic time in a run of combining marks:
+    /// half a megabyte of them as the model's name would hold up an event loop for half a minute.
+    static let stringByteCountMax = 4_096
+
     var scanner: JSONScanner
     private(set) var refusal: RequestError?
 
@@ -23,6 +28,12 @@ struct RequestReader {
         switch value.kind {
         case .null: return nil
         case .string:
+            guard value.range.count <= Self.stringByteCountMax else {
+                refuse(
+                    .invalid(
+                        param: param(), expected: "at most \(Self.stringByteCountMax) bytes long"))
+                return nil
+            }
             if let text = JSON.string(value.range, in: scanner.bytes) { return text }
             refuse(.invalid(param: param(), expected: "a string without lone surrogates"))
         case .object, .array, .number, .true, .false:

@@ -45,7 +45,9 @@ final class MemoryStore: AccountStore {
     func load(_ keys: [AccountKey]) throws(StoreError) -> [AccountKey: VersionedAccount] {
         let (found, failure) = state.withLock { state in
             guard state.loadFailures.isEmpty else {
-                return ([AccountKey: VersionedAccount](), Optional(state.loadFailures.removeFirst()))
+                return (
+                    [AccountKey: VersionedAccount](), Optional(state.loadFailures.removeFirst())
+                )
             }
             return (state.accounts.filter { keys.contains($0.key) }, nil)
         }

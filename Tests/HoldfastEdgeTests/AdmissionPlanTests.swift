@@ -51,8 +51,10 @@ import Testing
     }
 
     @Test func `the tightest of several caps decides and is named`() {
-        let (a, b, c) = (target("a", limit: 1_000), target("b", limit: 1_000, unit: .usd),
-            target("c", limit: 1_000))
+        let (a, b, c) = (
+            target("a", limit: 1_000), target("b", limit: 1_000, unit: .usd),
+            target("c", limit: 1_000)
+        )
         #expect(plan([(a, 80), (b, 50), (c, 70)]) == "output 40")
         #expect(plan([(a, 20), (b, 15), (c, 18)]) == "capSpent by b, 5 would fit")
         #expect(plan([(a, 12), (b, 9), (c, 100)]) == "capSpent by b, none would fit")

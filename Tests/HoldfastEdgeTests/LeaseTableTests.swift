@@ -196,7 +196,8 @@ import Testing
         let fixture = TableFixture(newAccountsPerMinuteMax: 2)
         func step(_ user: String, key: String = "support") -> String {
             fixture.admit(
-                request([target("each-user", limit: 1_000, user: user)], keyName: key)).name
+                request([target("each-user", limit: 1_000, user: user)], keyName: key)
+            ).name
         }
         #expect(step("u1") == "waiting")
         #expect(step("u2") == "waiting")

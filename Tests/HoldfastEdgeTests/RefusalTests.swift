@@ -115,7 +115,8 @@ import Testing
     @Test func `what was sent is not to be sent again by itself`() {
         func retry(_ kind: EgressFailure.Kind, sent: Bool) -> Bool? {
             Refusal.upstream(
-                EgressFailure(kind: kind, requestWasSent: sent, message: "")).shouldRetry
+                EgressFailure(kind: kind, requestWasSent: sent, message: "")
+            ).shouldRetry
         }
         for kind in EgressFailure.Kind.allCases {
             #expect(retry(kind, sent: true) == false)

@@ -51,16 +51,18 @@ import Testing
         }
         for payload in Samples.edgeFrames.map(\.payload) {
             for damaged in flips(of: payload) {
-                count(wireError { () throws(WireError) in
-                    try FrameCodec.decodeEdgeFrame(damaged)
-                })
+                count(
+                    wireError { () throws(WireError) in
+                        try FrameCodec.decodeEdgeFrame(damaged)
+                    })
             }
         }
         for payload in Samples.counterFrames.map(\.payload) {
             for damaged in flips(of: payload) {
-                count(wireError { () throws(WireError) in
-                    try FrameCodec.decodeCounterFrame(damaged)
-                })
+                count(
+                    wireError { () throws(WireError) in
+                        try FrameCodec.decodeCounterFrame(damaged)
+                    })
             }
         }
         #expect(frameCount > 100)
@@ -114,8 +116,9 @@ import Testing
         let first = ReportEntry(reference: 5, key: Samples.key, report: Samples.report)
         let later = ReportEntry(reference: 5, key: nil, report: Samples.report)
         #expect(byteCount(first) - byteCount(later) >= Samples.key.text.utf8.count)
-        guard case .report(let entries) = try FrameCodec.decodeEdgeFrame(
-            EdgeFrame.report([first, later]).payload)
+        guard
+            case .report(let entries) = try FrameCodec.decodeEdgeFrame(
+                EdgeFrame.report([first, later]).payload)
         else {
             Issue.record("not a report")
             return
@@ -132,7 +135,8 @@ import Testing
             values: [String(repeating: "|", count: Limits.scopeValueByteCountMax)])
         let entry = ReportEntry(reference: .max, key: key, report: Samples.report)
         let full = EdgeFrame.report(
-            Array(repeating: entry, count: Limits.reportEntryCountMax)).payload
+            Array(repeating: entry, count: Limits.reportEntryCountMax)
+        ).payload
         #expect(full.count <= Limits.frameByteCountMax)
         #expect(
             wireError { () throws(WireError) in try FrameCodec.decodeEdgeFrame(full) } == nil)
@@ -177,7 +181,8 @@ import Testing
             default: grant.limit = Amount(amount)
             }
             let payload = CounterFrame.grants(
-                [GrantEntry(reference: 1, grant: grant)], counterTimeMilliseconds: 0).payload
+                [GrantEntry(reference: 1, grant: grant)], counterTimeMilliseconds: 0
+            ).payload
             return wireError { () throws(WireError) in
                 try FrameCodec.decodeCounterFrame(payload)
             }

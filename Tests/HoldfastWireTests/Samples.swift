@@ -50,28 +50,29 @@ enum Samples {
         .ping(.max),
     ]
 
-    static let counterFrames: [CounterFrame] = [
-        .welcome(
-            .init(
-                session: SessionID(12), keyPepper: [1, 2, 3],
-                counterTimeMilliseconds: 1_795_000_000_123, leaseTTLMilliseconds: 30_000)),
-        .grants(
-            [
-                GrantEntry(reference: 1, grant: grant),
-                GrantEntry(reference: 2, grant: LeaseGrant(granted: .zero, limit: .zero)),
-            ], counterTimeMilliseconds: -1),
-        .recall(reference: 1, epoch: 5),
-        .policy(policy),
-        .windows(windows),
-        .keyAnswer(
-            request: 3,
-            policy: KeyPolicy(
-                name: "support", fixed: [.tenant: "acme"], callerSettable: [.user, .session])),
-        .keyAnswer(request: 4, policy: nil),
-        .keysChanged,
-        .sessionClosed,
-        .pong(4, counterTimeMilliseconds: 5),
-    ]
+    static let counterFrames: [CounterFrame] =
+        [
+            .welcome(
+                .init(
+                    session: SessionID(12), keyPepper: [1, 2, 3],
+                    counterTimeMilliseconds: 1_795_000_000_123, leaseTTLMilliseconds: 30_000)),
+            .grants(
+                [
+                    GrantEntry(reference: 1, grant: grant),
+                    GrantEntry(reference: 2, grant: LeaseGrant(granted: .zero, limit: .zero)),
+                ], counterTimeMilliseconds: -1),
+            .recall(reference: 1, epoch: 5),
+            .policy(policy),
+            .windows(windows),
+            .keyAnswer(
+                request: 3,
+                policy: KeyPolicy(
+                    name: "support", fixed: [.tenant: "acme"], callerSettable: [.user, .session])),
+            .keyAnswer(request: 4, policy: nil),
+            .keysChanged,
+            .sessionClosed,
+            .pong(4, counterTimeMilliseconds: 5),
+        ]
         + Rejection.Reason.allCases.map {
             .rejected(Rejection(reason: $0, message: "why", reference: 3))
         }

@@ -195,7 +195,8 @@ final class LeaseClient: Service {
         do {
             frame = try FrameCodec.decodeCounterFrame(payload)
         } catch {
-            logger.error("the counter sent bytes that are no frame", metadata: ["error": "\(error)"])
+            logger.error(
+                "the counter sent bytes that are no frame", metadata: ["error": "\(error)"])
             return channel.close(promise: nil)
         }
         let now = clock.elapsedMilliseconds()
@@ -376,7 +377,7 @@ final class LeaseClient: Service {
             logger.info("session closed, all slices returned")
         } else {
             logger.error(
-                "session not confirmed closed; slices the counter did not see returned stay charged")
+                "session not confirmed closed; slices not seen returned by the counter stay charged")
         }
         if let channel = state.withLock({ $0.channel }) { channel.close(promise: nil) }
     }

@@ -138,7 +138,8 @@ extension Exchange {
         }
     }
 
-    /// Settles first: when the caller sees the end, the charge is on the books.
+    /// Settles first: when the caller sees a stream's end, the charge is on the books. A response with
+    /// a length ends for the caller with its last byte, which may be a moment earlier.
     private func settleAndRespond(charge: Charge, _ finish: (DownstreamWriter) -> Void) {
         abandonedTimer?.cancel()
         transfer = nil

@@ -42,7 +42,8 @@ extension AccountLedger {
         let line = line(of: session)
         return LeaseGrant(
             granted: line?.granted ?? .zero, released: line?.released ?? .zero,
-            spent: line?.spent ?? .zero, totalSpent: totalSpent, totalHeld: totalHeld,
+            spent: line?.spent ?? .zero, totalSpent: totalSpent(context),
+            totalHeld: totalHeld(context),
             exposure: exposure, limit: context.limit, isCentral: isCentral || !queue.isEmpty,
             isFrozen: isFrozen, isClosed: !context.isOpen, unmetWish: line?.unmetWish ?? 0)
     }
@@ -119,7 +120,7 @@ extension AccountLedger {
     }
 
     private func canEverFit(_ index: Int, _ context: Context) -> Bool {
-        totalSpent.saturatingAdd(requested(index)) <= context.limit
+        totalSpent(context).saturatingAdd(requested(index)) <= context.limit
     }
 
     /// More than the first waiting request needs, so that the edge does not have to ask for each:
@@ -176,7 +177,7 @@ extension AccountLedger {
     // MARK: - Central mode
 
     private mutating func updateCentralMode(_ context: Context) {
-        let used = totalSpent.saturatingAdd(totalHeld)
+        let used = totalSpent(context).saturatingAdd(totalHeld(context))
         let room = context.limit.excess(over: used).rawValue
         let perRequest = UInt64(max(1, activeCount(context))) * Self.centralRequestsPerSession
         let (low, overflow) = typicalNeed.rawValue.multipliedReportingOverflow(by: perRequest)

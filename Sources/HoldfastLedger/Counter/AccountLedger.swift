@@ -40,12 +40,21 @@ public struct AccountLedger: Sendable, Equatable {
         public var isOpen: Bool
         /// Sessions with a live connection, ascending.
         public var reachable: [SessionID]
+        /// Sessions that are connected or were until a moment ago; `nil` when that cannot be told
+        /// yet. What the others hold counts as spent when a request asks what is left: it may come
+        /// back, but nobody should wait for it.
+        public var living: Set<SessionID>?
 
-        public init(limit: Amount, isOpen: Bool, reachable: [SessionID]) {
+        public init(
+            limit: Amount, isOpen: Bool, reachable: [SessionID], living: Set<SessionID>? = nil
+        ) {
             self.limit = limit
             self.isOpen = isOpen
             self.reachable = reachable
+            self.living = living
         }
+
+        func isLost(_ session: SessionID) -> Bool { living.map { !$0.contains(session) } ?? false }
 
         func reaches(_ session: SessionID) -> Bool { reachable.contains(session) }
     }
@@ -103,6 +112,20 @@ public struct AccountLedger: Sendable, Equatable {
 
     public var totalHeld: Amount {
         lines.reduce(.zero) { $0.saturatingAdd($1.held) }
+    }
+
+    /// Spent, and what lost sessions are presumed to have spent.
+    public func totalSpent(_ context: Context) -> Amount {
+        lines.reduce(base) {
+            $0.saturatingAdd(context.isLost($1.session) ? $1.exposure : $1.spent)
+        }
+    }
+
+    /// In open holds of sessions that are not lost.
+    public func totalHeld(_ context: Context) -> Amount {
+        lines.reduce(.zero) {
+            $0.saturatingAdd(context.isLost($1.session) ? .zero : $1.held)
+        }
     }
 
     /// Everyone with a line here, ascending.

@@ -33,7 +33,8 @@ struct KeyTable<Key: CaseIterable & RawRepresentable<String> & Sendable>: Sendab
     /// decoded before the comparison.
     fileprivate func find(_ key: JSONKey) -> Entry? {
         if key.isEscaped {
-            guard let text = key.text else { return nil }
+            // Our names are ASCII, of which an escape takes six bytes: nothing longer can be one.
+            guard key.range.count < 6 * byLength.count, let text = key.text else { return nil }
             return find(ArraySlice(Array(text.utf8)))
         }
         return find(key.bytes[key.range])

@@ -14,6 +14,14 @@ public struct OpenAIAdapter: ProviderAdapter {
         }
     }
 
+    /// Hosts of one region, `eu.api.openai.com`, cost a tenth more. Only for models since March 2026,
+    /// which the price table does not tell apart: the dearer side.
+    public func multiplierTenths(baseURL: String) -> UInt64 {
+        let host = baseURL.lowercased().drop { $0 != "/" }.drop { $0 == "/" }
+            .prefix { $0 != "/" && $0 != ":" }
+        return host.hasSuffix(".api.openai.com") ? 11 : 10
+    }
+
     public func upstreamBody(
         _ body: [UInt8], facts: RequestFacts, outputLimit: UInt64?
     ) -> [UInt8] {

@@ -2,7 +2,7 @@
 struct OpenAIRequest {
     private enum BodyKey: String, CaseIterable {
         case model, messages, stream, n, prediction, tools, functions, user, metadata, modalities
-        case audio, background, conversation, prompt, container, fallbacks, thread
+        case audio, background, conversation, prompt, container, fallbacks, thread, reasoning
         case streamOptions = "stream_options"
         case maxTokens = "max_tokens"
         case maxCompletionTokens = "max_completion_tokens"
@@ -23,13 +23,17 @@ struct OpenAIRequest {
     private enum MessageKey: String, CaseIterable { case content, audio }
     private enum TypeKey: String, CaseIterable { case type }
     private enum CacheKey: String, CaseIterable { case ttl }
+    private enum ReasoningKey: String, CaseIterable { case mode }
 
     private static let bodyKeys = KeyTable(BodyKey.self)
     private static let streamOptionsKeys = KeyTable(StreamOptionsKey.self)
     private static let messageKeys = KeyTable(MessageKey.self)
     private static let typeKeys = KeyTable(TypeKey.self)
     private static let cacheKeys = KeyTable(CacheKey.self)
+    private static let reasoningKeys = KeyTable(ReasoningKey.self)
 
+    /// `gpt-5-search-api`, `gpt-4o-search-preview`, `o3-deep-research`.
+    private static let searchingModelPart = "search"
     /// OpenAI's own bound.
     private static let choicesMax: UInt64 = 128
     private static let metadataCountMax = 16
@@ -68,6 +72,13 @@ struct OpenAIRequest {
         guard let model, !model.isEmpty else {
             reader.refuse(.missing(param: "model"))
             return nil
+        }
+        // Such a model searches whether or not it is asked to. Each search is billed per call, and no
+        // usage record says so.
+        if model.contains(Self.searchingModelPart) {
+            reader.refuse(
+                .unboundable(
+                    param: "model", because: "it searches the web, which is billed per search"))
         }
         facts.model = model
         facts.firstMemberIndex = start
@@ -117,6 +128,7 @@ struct OpenAIRequest {
         case .modalities: try readModalities(&reader)
         case .audio:
             try reader.refuseUse(name, because: "audio tokens have prices of their own")
+        case .reasoning: try readReasoning(&reader)
         case .webSearchOptions:
             try reader.refuseUse(name, because: "searches add calls and prompt tokens")
         case .previousResponseID, .conversation, .prompt, .thread:
@@ -267,6 +279,18 @@ struct OpenAIRequest {
         reader.check(keys, at: "prompt_cache_options")
     }
 
+    private func readReasoning(_ reader: inout RequestReader) throws(JSONError) {
+        guard try reader.enterObject("reasoning") else { return }
+        var keys = KnownKeys(Self.reasoningKeys)
+        while try keys.next(&reader.scanner) != nil {
+            guard let mode = try reader.string("reasoning.mode"), mode != "standard" else { continue }
+            reader.refuse(
+                .unboundable(
+                    param: "reasoning.mode", because: "it multiplies the work behind one answer"))
+        }
+        reader.check(keys, at: "reasoning")
+    }
+
     private mutating func readMetadata(_ reader: inout RequestReader) throws(JSONError) {
         guard try reader.enterObject("metadata") else { return }
         var count = 0
@@ -279,8 +303,16 @@ struct OpenAIRequest {
                         param: "metadata", expected: "at most \(Self.metadataCountMax) members"))
                 continue
             }
-            guard value.kind == .string, let name = key.text,
-                let text = JSON.string(value.range, in: reader.scanner.bytes)
+            guard value.kind == .string else { continue }
+            guard max(key.range.count, value.range.count) <= RequestReader.stringByteCountMax else {
+                reader.refuse(
+                    .invalid(
+                        param: "metadata",
+                        expected: "made of names and values of at most "
+                            + "\(RequestReader.stringByteCountMax) bytes"))
+                continue
+            }
+            guard let name = key.text, let text = JSON.string(value.range, in: reader.scanner.bytes)
             else { continue }
             if facts.metadata.updateValue(text, forKey: name) != nil {
                 reader.refuse(.duplicate(param: "metadata.\(name)"))

@@ -88,6 +88,8 @@ struct OpenAITracker: Sendable {
     /// Some providers report running numbers with every chunk. Those are the bill only when nothing
     /// came after them.
     private var isFinal = false
+    /// Something was generated that the newest numbers cannot include.
+    private var isOutdated = false
     private var isTrusted = true
 
     /// An event that could not be read may have carried other numbers; later ones replace them.
@@ -107,13 +109,15 @@ struct OpenAITracker: Sendable {
         } else if let reported = chunk.usage {
             usage = reported
             isFinal = !chunk.hasChoices
+            isOutdated = false
         } else if chunk.hasChoices {
             isFinal = false
+            isOutdated = usage != nil
         }
     }
 
     func result(isComplete: Bool, usesLongCacheWrite: Bool) -> MeteredUsage? {
-        guard isTrusted, isFinal || isComplete,
+        guard isTrusted, !isOutdated, isFinal || isComplete,
             let tokens = usage?.tokens(usesLongCacheWrite: usesLongCacheWrite)
         else { return nil }
         return MeteredUsage(usage: tokens, serviceTier: serviceTier, model: model)

@@ -52,7 +52,7 @@ struct DemoStage {
         let provider = FakeProvider(
             host: "127.0.0.1", port: 0,
             behaviour: FakeBehaviour(), bill: bill,
-            logger: node.logger, onBound: { providerPort.set($0) })
+            logger: quiet, onBound: { providerPort.set($0) })
         let listener = LeaseListener(
             host: "127.0.0.1", port: 0, core: core, group: node.group, logger: node.logger,
             onBound: { counterPort.set($0) })

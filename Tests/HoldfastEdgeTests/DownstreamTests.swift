@@ -1,0 +1,152 @@
+import HoldfastAdmin
+import HoldfastCore
+import HoldfastEgress
+import Logging
+import NIOCore
+import NIOEmbedded
+import NIOHTTP1
+import Synchronization
+import Testing
+
+@testable import HoldfastEdge
+
+/// One connection of a caller, on a loop that the test turns. No counter: keys are answered by hand.
+private final class Downstream {
+    let channel = EmbeddedChannel()
+    let keys: KeyDirectory
+    let context: EdgeContext
+    private let asked = Mutex<[UInt64]>([])
+
+    init(bodyByteCountMax: Int = 1_000) throws {
+        var settings = EdgeSettings(nodeName: "test", host: "127.0.0.1", port: 0)
+        settings.bodyByteCountMax = bodyByteCountMax
+        let clock = CounterTime()
+        let keys = KeyDirectory(clock: clock)
+        let table = LeaseTable(newAccountsPerMinuteMax: 10, clock: clock)
+        let policy = PolicyBox()
+        let metrics = EdgeMetrics(MetricRegistry())
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let client = LeaseClient(
+            nodeName: "test", addresses: [.init(host: "127.0.0.1", port: 1)], table: table,
+            clock: clock, keys: keys, policy: policy, metrics: metrics,
+            loop: channel.embeddedEventLoop, logger: logger)
+        self.keys = keys
+        context = EdgeContext(
+            settings: settings, policy: policy, clock: clock, table: table, keys: keys,
+            leases: client, egress: try Egress(threadCount: 1, bufferByteCountMax: 1_000),
+            metrics: metrics, logger: logger)
+        try channel.pipeline.syncOperations.configureHTTPServerPipeline(
+            withPipeliningAssistance: true, withErrorHandling: false)
+        try channel.pipeline.syncOperations.addHandler(DownstreamHandler(context: context))
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        keys.connected(pepper: [1])
+        keys.onMiss { request, _ in
+            self.asked.withLock { $0.append(request) }
+            return true
+        }
+    }
+
+    deinit { context.egress.shutdown() }
+
+    var questionCount: Int { asked.withLock { $0.count } }
+
+    func send(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
+
+    /// The counter knows none of the keys that were asked for so far.
+    func answerUnknown() {
+        let requests = asked.withLock { requests in
+            defer { requests = [] }
+            return requests
+        }
+        for request in requests { keys.answer(request, nil) }
+        channel.embeddedEventLoop.run()
+    }
+
+    /// What the caller has received since the last call.
+    func received() throws -> String {
+        var text = ""
+        while let part = try channel.readOutbound(as: ByteBuffer.self) {
+            text += String(buffer: part)
+        }
+        return text
+    }
+
+    static func post(key: String, body: String) -> String {
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(key)\r\n"
+            + "content-length: \(body.utf8.count)\r\n\r\n\(body)"
+    }
+}
+
+extension Downstream: @unchecked Sendable {
+    // Proof: `onMiss` runs on the thread that turns the loop, which is the test's own, and touches
+    // only what a lock protects.
+}
+
+@Suite struct DownstreamTests {
+    private func count(_ part: String, in text: String) -> Int {
+        text.split(separator: part, omittingEmptySubsequences: false).count - 1
+    }
+
+    @Test func `a request that comes behind one that waits and is refused is served next`() throws {
+        let downstream = try Downstream()
+        try downstream.send(Downstream.post(key: "one", body: "{}"))
+        #expect(downstream.questionCount == 1)
+        // The second request is there by half when the first is answered.
+        let second = Downstream.post(key: "two", body: "{\"model\":1}")
+        try downstream.send(String(second.dropLast(5)))
+        downstream.answerUnknown()
+        #expect(count("HTTP/1.1 401", in: try downstream.received()) == 1)
+        try downstream.send(String(second.suffix(5)))
+        #expect(downstream.questionCount == 1)
+        downstream.answerUnknown()
+        #expect(count("HTTP/1.1 401", in: try downstream.received()) == 1)
+        #expect(downstream.context.inFlightCount == 0)
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func `a caller that leaves during the key look-up ends its request`() throws {
+        let downstream = try Downstream()
+        try downstream.send(Downstream.post(key: "one", body: "{}"))
+        #expect(downstream.context.inFlightCount == 1)
+        _ = try downstream.channel.finish()
+        downstream.answerUnknown()
+        #expect(downstream.context.inFlightCount == 0)
+    }
+
+    @Test func `an answer to HEAD has a length and no body`() throws {
+        let downstream = try Downstream()
+        try downstream.send("HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
+        let text = try downstream.received()
+        #expect(text.hasPrefix("HTTP/1.1 401"))
+        #expect(text.contains("content-length: "))
+        #expect(text.hasSuffix("\r\n\r\n"))
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func `an HTTP 1_0 caller is answered in its version and hung up on`() throws {
+        let downstream = try Downstream()
+        try downstream.send("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+        let text = try downstream.received()
+        #expect(text.hasPrefix("HTTP/1.0 401"))
+        #expect(text.contains("connection: close"))
+        #expect(!downstream.channel.isActive)
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func `a body that is too large is answered while it is still being sent`() throws {
+        let downstream = try Downstream(bodyByteCountMax: 10)
+        try downstream.send(
+            "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n")
+        #expect(try downstream.received() == "")
+        try downstream.send("6\r\nabcdef\r\n")
+        let text = try downstream.received()
+        #expect(text.hasPrefix("HTTP/1.1 413"))
+        #expect(text.contains("connection: close"))
+        // What follows is thrown away, and a request hidden in it is not served.
+        try downstream.send("5\r\nabcde\r\n0\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        #expect(try downstream.received() == "")
+        downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(6))
+        #expect(!downstream.channel.isActive)
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+}
