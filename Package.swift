@@ -114,7 +114,8 @@ let tests: [Target] = [
         name: "HoldfastEdgeTests",
         dependencies: [
             "HoldfastEdge", "HoldfastProviders", "HoldfastLedger", "HoldfastCore", "HoldfastWire",
-            "HoldfastEgress", nioCore, nioHTTP1, nioEmbedded, logging,
+            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport", nioCore, nioHTTP1,
+            nioEmbedded, logging,
         ]),
     .testTarget(
         name: "IntegrationTests",

@@ -79,6 +79,8 @@ package final class CounterCore: @unchecked Sendable {
     /// Ascending.
     var reachable: [SessionID] = []
     var recentlyLeft: [SessionID: ContinuousClock.Instant] = [:]
+    /// Connected, or until a moment ago; `nil` when that cannot be told yet.
+    private var living: Set<SessionID>?
     private let started = ContinuousClock.now
     var accounts: [AccountKey: CachedAccount] = [:]
     var recallDeadlines: [(at: ContinuousClock.Instant, key: AccountKey, epoch: UInt64)] = []
@@ -152,6 +154,7 @@ package final class CounterCore: @unchecked Sendable {
                     handle(item)
                 }
             }
+            updateLiving()
             expireRecalls()
             housekeeping()
             finishBatch()
@@ -205,9 +208,10 @@ package final class CounterCore: @unchecked Sendable {
     }
 
     /// Right after its start the counter cannot tell lost edges from those about to come back.
-    private var living: Set<SessionID>? {
-        guard started.duration(to: .now) > Self.leaseTTL else { return nil }
-        return Set(reachable).union(recentlyLeft.keys)
+    private func updateLiving() {
+        recentlyLeft = recentlyLeft.filter { $0.value.duration(to: .now) < Self.leaseTTL }
+        let canTell = started.duration(to: .now) > Self.leaseTTL
+        living = canTell ? Set(reachable).union(recentlyLeft.keys) : nil
     }
 
     // MARK: - Time
@@ -234,7 +238,6 @@ package final class CounterCore: @unchecked Sendable {
                 batch.reporters[key, default: []] += account.ledger.sessions
             }
         }
-        recentlyLeft = recentlyLeft.filter { $0.value.duration(to: .now) < Self.leaseTTL }
         guard lastHousekeeping.duration(to: .now) > .seconds(30) else { return }
         lastHousekeeping = .now
         let lag = clock.lagSeconds()

@@ -20,6 +20,7 @@ final class EdgeContext: Sendable {
     let scopeHeaders: [(name: String, dimension: ScopeHeader)]
     private let draining = Atomic<Bool>(false)
     private let inFlight = Atomic<Int>(0)
+    private let largeBodiesByteCount = Atomic<Int>(0)
 
     init(
         settings: EdgeSettings, policy: PolicyBox, clock: CounterTime, table: LeaseTable,
@@ -37,6 +38,19 @@ final class EdgeContext: Sendable {
         self.metrics = metrics
         self.logger = logger
         scopeHeaders = ScopeHeader.all(settings.scopeHeaders)
+    }
+
+    /// Takes memory for request bodies; `false` when there is not so much left. Bodies come before
+    /// keys are checked, so without a bound anybody could fill the memory.
+    func reserveBodyBytes(_ count: Int) -> Bool {
+        let total = largeBodiesByteCount.wrappingAdd(count, ordering: .relaxed).newValue
+        guard total > settings.largeBodiesByteCountMax else { return true }
+        releaseBodyBytes(count)
+        return false
+    }
+
+    func releaseBodyBytes(_ count: Int) {
+        largeBodiesByteCount.wrappingSubtract(count, ordering: .relaxed)
     }
 
     var isDraining: Bool { draining.load(ordering: .acquiring) }

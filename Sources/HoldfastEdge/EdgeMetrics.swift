@@ -20,6 +20,7 @@ package struct EdgeMetrics: Sendable {
     let counterUp: MetricGauge
     let connections: MetricGauge
     let inFlight: MetricGauge
+    let slowCallers: MetricCounter
 
     package init(_ registry: MetricRegistry) {
         requests = registry.counters(
@@ -67,5 +68,8 @@ package struct EdgeMetrics: Sendable {
             "holdfast_downstream_connections", "Open connections of callers.")
         inFlight = registry.gauge(
             "holdfast_requests_in_flight", "Requests begun and not yet settled.")
+        slowCallers = registry.counter(
+            "holdfast_downstream_timeouts_total",
+            "Connections closed because a request did not arrive in time.")
     }
 }

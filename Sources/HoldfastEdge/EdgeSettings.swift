@@ -41,6 +41,14 @@ package struct EdgeSettings: Sendable {
     package var drainMax = Duration.seconds(30)
     /// How long a response whose caller is gone is read on, to learn what it cost.
     package var abandonedReadMax = Duration.seconds(120)
+    /// How long a caller may take for a request, from the first byte of its head. A body gets more
+    /// time as it comes, at 64 KiB/s.
+    package var requestReadMax = Duration.seconds(60)
+    /// How long a connection may wait for its next request.
+    package var keepAliveIdleMax = Duration.seconds(300)
+    /// Bytes of all request bodies together that are kept at a time, not counting the first 64 KiB
+    /// of each, so that a few large ones do not keep the small ones out.
+    package var largeBodiesByteCountMax = 512 << 20
     /// Bytes of one response that may wait for a slow caller.
     package var streamBufferByteCountMax = 8 << 20
     package var clamps = true

@@ -16,8 +16,19 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         case responding(Exchange)
     }
 
+    /// Of each body, not counted against the memory for bodies.
+    private static let smallBodyByteCount = 64 << 10
+    /// A body may take so much longer for each that has come.
+    private static let bodyByteCountPerSecond = 64 << 10
+
     private let context: EdgeContext
     private var state = State.idle
+    /// Of the body that is being received.
+    private var reservedByteCount = 0
+    /// When the caller's turn began: to send a request, or the rest of one.
+    private var turnStarted = NIODeadline.uptimeNanoseconds(0)
+    private var hasServed = false
+    private var watch: Scheduled<Void>?
 
     init(context: EdgeContext) {
         self.context = context
@@ -25,6 +36,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         self.context.metrics.connections.increment()
+        turnStarted = context.eventLoop.now
+        watchCaller(context, from: context.eventLoop.now)
         context.fireChannelActive()
     }
 
@@ -39,11 +52,14 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func begin(_ head: HTTPRequestHead, _ channel: ChannelHandlerContext) {
         // The connection is closing: nobody would get the answer.
         if case .discarding = state { return }
+        turnStarted = channel.eventLoop.now
         let length = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
         guard length <= context.settings.bodyByteCountMax else {
             return refuseEarly(head, channel)
         }
-        if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+        if let expect = head.headers.first(name: "expect"), expect.utf8.count == 12,
+            expect.lowercased() == "100-continue", head.version != .http1_0
+        {
             let go = HTTPResponseHead(version: .http1_1, status: .continue)
             channel.writeAndFlush(wrapOutboundOut(.head(go)), promise: nil)
         }
@@ -58,35 +74,68 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         var bytes = bytes
         guard buffer.readableBytes + bytes.readableBytes <= context.settings.bodyByteCountMax
         else { return refuseEarly(head, channel) }
+        guard reserve(buffer.readableBytes + bytes.readableBytes) else {
+            return refuseEarly(head, channel, .saturated)
+        }
         buffer.writeBuffer(&bytes)
         state = .receiving(head, buffer)
     }
 
+    /// Memory for a body of so many bytes.
+    private func reserve(_ byteCount: Int) -> Bool {
+        let more = byteCount - Self.smallBodyByteCount - reservedByteCount
+        guard more > 0 else { return true }
+        guard context.reserveBodyBytes(more) else { return false }
+        reservedByteCount += more
+        return true
+    }
+
+    private func release() {
+        context.releaseBodyBytes(reservedByteCount)
+        reservedByteCount = 0
+    }
+
     /// The rest of the body is thrown away: the connection closes after the answer.
-    private func refuseEarly(_ head: HTTPRequestHead, _ channel: ChannelHandlerContext) {
+    private func refuseEarly(
+        _ head: HTTPRequestHead, _ channel: ChannelHandlerContext, _ refusal: Refusal? = nil
+    ) {
         state = .discarding
+        release()
         let writer = DownstreamWriter(
             context: channel, head: head, keepsAlive: false, lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})
-        exchange.refuse(.bodyTooLarge(byteCountMax: context.settings.bodyByteCountMax))
+        exchange.refuse(
+            refusal ?? .bodyTooLarge(byteCountMax: context.settings.bodyByteCountMax))
     }
 
     private func dispatch(_ channel: ChannelHandlerContext) {
         guard case .receiving(let head, var buffer) = state else { return }
         let body = buffer.readBytes(length: buffer.readableBytes) ?? []
-        let keepsAlive = head.isKeepAlive && !context.isDraining
+        // What follows a request to change the protocol is not read as HTTP any more.
+        let changesProtocol = head.method == .CONNECT || head.headers.contains(name: "upgrade")
+        let keepsAlive = head.isKeepAlive && !context.isDraining && !changesProtocol
         let writer = DownstreamWriter(context: channel, head: head, keepsAlive: keepsAlive)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: body, downstream: writer,
-            onEnd: { [weak self] in self?.state = .idle })
+            onEnd: { [weak self, context, reservedByteCount, loop = channel.eventLoop] in
+                // Not before: the body lives as long as the exchange.
+                context.releaseBodyBytes(reservedByteCount)
+                self?.state = .idle
+                self?.turnStarted = loop.now
+            })
+        reservedByteCount = 0
+        hasServed = true
         state = .responding(exchange)
         exchange.start()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context.metrics.connections.decrement()
+        watch?.cancel()
+        watch = nil
+        release()
         if case .responding(let exchange) = state { exchange.downstreamClosed() }
         state = .idle
         context.fireChannelInactive()
@@ -105,5 +154,40 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})
         exchange.refuse(parserError == .headerOverflow ? .headersTooLarge : .malformedHTTP)
+    }
+}
+
+/// Callers that take for ever. One timer for each connection, which looks when the earliest limit
+/// could have passed, costs a request nothing but a look at the clock.
+extension DownstreamHandler {
+    private func watchCaller(_ channel: ChannelHandlerContext, from start: NIODeadline) {
+        let limits = context.settings
+        let pause = min(limits.requestReadMax, limits.keepAliveIdleMax)
+        let next = deadline ?? start + .nanoseconds(pause.wholeNanoseconds)
+        watch = channel.eventLoop.assumeIsolated().scheduleTask(deadline: next) { [weak self] in
+            self?.lookAtCaller(channel)
+        }
+    }
+
+    private func lookAtCaller(_ channel: ChannelHandlerContext) {
+        let now = channel.eventLoop.now
+        guard let deadline, deadline <= now else { return watchCaller(channel, from: now) }
+        let isPlainIdle = if case .idle = state { hasServed } else { false }
+        if !isPlainIdle { context.metrics.slowCallers.increment() }
+        channel.close(promise: nil)
+    }
+
+    /// When the caller has had its time; `nil` while it is not its turn.
+    private var deadline: NIODeadline? {
+        let limit: Duration
+        switch state {
+        case .responding: return nil
+        case .idle where hasServed: limit = context.settings.keepAliveIdleMax
+        case .idle, .discarding: limit = context.settings.requestReadMax
+        case .receiving(_, let body):
+            limit = context.settings.requestReadMax
+                + .seconds(body.readableBytes / Self.bodyByteCountPerSecond)
+        }
+        return turnStarted + .nanoseconds(limit.wholeNanoseconds)
     }
 }

@@ -43,6 +43,7 @@ final class Exchange {
     var outputWanted: UInt64 = 0
     var waiter: EdgeLedger.WaiterID?
     var waitStarted: ContinuousClock.Instant?
+    var waitTimer: Scheduled<Void>?
     var expiredCount = 0
     var hold: LeaseTable.Hold?
     var clampedBy: String?
@@ -162,6 +163,7 @@ final class Exchange {
         if let waiter {
             context.table.withdraw(waiter)
             self.waiter = nil
+            waitTimer?.cancel()
             end()
         } else if let transfer {
             let limit = TimeAmount.nanoseconds(

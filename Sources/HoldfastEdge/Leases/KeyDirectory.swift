@@ -40,7 +40,7 @@ final class KeyDirectory: Sendable {
     /// Unknown keys are forgotten soon, so that a key that was just made works.
     fileprivate static let knownMilliseconds: Int64 = 300_000
     fileprivate static let unknownMilliseconds: Int64 = 5_000
-    private static let entryCountMax = 200_000
+    fileprivate static let entryCountMax = 200_000
     fileprivate static let pendingCountMax = 10_000
 
     private let state = Mutex(State())
@@ -75,8 +75,7 @@ final class KeyDirectory: Sendable {
         let callbacks = state.withLock { state -> [@Sendable (Answer) -> Void] in
             guard let pending = state.pending.removeValue(forKey: request) else { return [] }
             state.pendingByDigest[pending.digest] = nil
-            // A flood of made-up keys must not push memory up; known keys are asked for again.
-            if state.entries.count >= Self.entryCountMax { state.entries = [:] }
+            if state.entries.count >= Self.entryCountMax { state.makeRoom() }
             state.entries[pending.digest] = Entry(policy: policy, askedAtMilliseconds: now)
             return pending.callbacks
         }
@@ -110,6 +109,14 @@ final class KeyDirectory: Sendable {
 }
 
 extension KeyDirectory.State {
+    /// A flood of made-up keys must not push memory up, nor push the real ones out, which would be
+    /// refused while no counter answers.
+    fileprivate mutating func makeRoom() {
+        entries = entries.filter { $0.value.policy != nil }
+        // Of so many real ones, each filtering would find next to nothing.
+        if entries.count >= KeyDirectory.entryCountMax / 2 { entries = [:] }
+    }
+
     fileprivate mutating func find(
         _ digest: [UInt8], _ now: Int64, _ answer: @escaping @Sendable (KeyDirectory.Answer) -> Void
     ) -> KeyDirectory.Lookup {

@@ -253,13 +253,14 @@ final class LeaseClient: Service {
     private func rejected(_ rejection: Rejection) {
         metrics.rejections.with("\(rejection.reason)").increment()
         switch rejection.reason {
-        case .sessionClosed, .sessionUnknown, .protocolVersion:
+        case .sessionClosed, .sessionUnknown:
             // Slices of a refused session are worth nothing any more; a new process starts clean.
             state.withLock { $0.fatal = "the counter refused this edge: \(rejection.message)" }
             logger.critical(
                 "the counter refused this edge; restart it",
                 metadata: ["reason": "\(rejection.reason)", "message": "\(rejection.message)"])
-        case .notBelieved, .malformed, .unavailable, .unknown:
+        case .protocolVersion, .notBelieved, .malformed, .unavailable, .unknown:
+            // Another counter may be of our version: upgrades go through one by one.
             logger.error(
                 "the counter refused what this edge said",
                 metadata: ["reason": "\(rejection.reason)", "message": "\(rejection.message)"])
@@ -377,7 +378,7 @@ final class LeaseClient: Service {
             logger.info("session closed, all slices returned")
         } else {
             logger.error(
-                "session not confirmed closed; slices not seen returned by the counter stay charged")
+                "session not confirmed closed; slices not known to be returned stay charged")
         }
         if let channel = state.withLock({ $0.channel }) { channel.close(promise: nil) }
     }

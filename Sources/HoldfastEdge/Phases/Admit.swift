@@ -44,7 +44,7 @@ extension Exchange {
 
     private func schedule(_ delay: TimeAmount, _ waiter: EdgeLedger.WaiterID) {
         let me = NIOLoopBound(self, eventLoop: loop)
-        loop.scheduleTask(in: delay) {
+        waitTimer = loop.scheduleTask(in: delay) {
             guard me.value.waiter == waiter else { return }
             // The answer, if there is one, is on its way through `answered`.
             if me.value.context.table.deadline(waiter) {
@@ -60,6 +60,7 @@ extension Exchange {
             return
         }
         waiter = nil
+        waitTimer?.cancel()
         if let waitStarted { context.metrics.wait.observe(waitStarted.duration(to: .now)) }
         take(answer)
     }

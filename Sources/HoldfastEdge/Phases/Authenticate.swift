@@ -42,15 +42,20 @@ extension Exchange {
         }
     }
 
+    /// Compares bytes and looks at lengths first: comparing text takes quadratic time in a run of
+    /// combining marks, and nobody has shown a key yet.
     private static func candidates(_ headers: HTTPHeaders) -> [Substring] {
         var found: [Substring] = []
         for value in headers["authorization"] {
             let parts = value.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-            if parts.count == 2, parts[0].lowercased() == "bearer" { found.append(parts[1]) }
+            if parts.count == 2, parts[0].utf8.count == 6, parts[0].lowercased() == "bearer" {
+                found.append(parts[1])
+            }
         }
         for name in bareHeaders {
-            for value in headers[name] where !value.isEmpty && !found.contains(value[...]) {
-                found.append(value[...])
+            for value in headers[name] where !value.isEmpty {
+                let isNew = !found.contains { $0.utf8.elementsEqual(value.utf8) }
+                if isNew { found.append(value[...]) }
             }
         }
         // Each candidate costs a look-up; nobody sends more than two on purpose.

@@ -49,6 +49,13 @@ extension Exchange {
     private func promptTokens(
         _ facts: RequestFacts, _ quote: PriceQuote
     ) throws(Refusal) -> UInt64 {
+        if facts.contextTokensAsked > 0, facts.contextTokensAsked > quote.contextTokens ?? 0 {
+            throw .request(
+                .unboundable(
+                    param: "anthropic-beta",
+                    because: "it asks for a larger context than the one that the model's price is "
+                        + "known for"))
+        }
         if facts.promptIsUnboundedByBytes {
             guard let context = quote.contextTokens else {
                 throw .request(

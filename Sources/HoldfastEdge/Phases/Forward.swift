@@ -12,6 +12,9 @@ extension Exchange {
         "content-length", "expect", "accept-encoding",
     ]
 
+    /// What the bytes of the body are, which we say ourselves.
+    private static let bodyHeaders: Set<String> = ["content-type", "content-encoding"]
+
     func forward() {
         guard let adapter, let provider, let facts, let hold else {
             preconditionFailure("forward before admit")
@@ -34,11 +37,15 @@ extension Exchange {
 
     /// Everything the caller sent passes, except what belongs to its connection to us, its key, and
     /// our own headers. Identity encoding is asked for: usage in a compressed body cannot be read.
+    /// The content type is ours: another one, or a charset, could make the provider read another
+    /// request out of the same bytes.
     private func upstreamHeaders(_ authorization: [(name: String, value: String)]) -> [(
         String, String
     )] {
-        var dropped = Self.hopByHopHeaders.union(Self.credentialHeaders)
-        for value in head.headers[canonicalForm: "connection"] {
+        var dropped = Self.hopByHopHeaders.union(Self.credentialHeaders).union(Self.bodyHeaders)
+        // Only ASCII can name a header, and hashing a long run of combining marks takes seconds.
+        for value in head.headers[canonicalForm: "connection"]
+        where value.utf8.allSatisfy({ $0 < 0x80 }) {
             dropped.insert(value.lowercased())
         }
         for (name, _) in context.scopeHeaders { dropped.insert(name) }
@@ -49,6 +56,7 @@ extension Exchange {
             headers.append((name, value))
         }
         headers.append(("accept-encoding", "identity"))
+        headers.append(("content-type", "application/json"))
         headers += authorization.map { ($0.name, $0.value) }
         return headers
     }

@@ -23,10 +23,14 @@ extension Exchange {
         self.provider = provider
         var facts: RequestFacts
         do {
+            try checkBodyIsPlain()
             facts = try adapter.facts(of: body)
+            try adapter.read(headers: { head.headers[$0] }, into: &facts)
         } catch {
             throw .request(error)
         }
+        facts.rateMultiplierTenths = max(
+            facts.rateMultiplierTenths, adapter.multiplierTenths(baseURL: provider.baseURL))
         if let tier = provider.serviceTier { facts.pinServiceTier(tier) }
         self.facts = facts
         guard let policy = context.policy.policy, let now = context.clock.now() else {
@@ -43,6 +47,17 @@ extension Exchange {
         self.quote = quote
         scopes = try scopeValues(provider: adapter.id.name, model: quote.model, facts)
         try resolveTargets()
+    }
+
+    /// A body that is encoded is not the one that the provider reads.
+    private func checkBodyIsPlain() throws(RequestError) {
+        for value in head.headers[canonicalForm: "content-encoding"] where !value.isEmpty {
+            guard value.utf8.count == 8, value.lowercased() == "identity" else {
+                throw .unboundable(
+                    param: "content-encoding",
+                    because: "an encoded request body is not the one that the provider reads")
+            }
+        }
     }
 
     /// Also called again when a period ends while the request waits.
