@@ -62,9 +62,11 @@ package struct AdminServer: Service {
         do {
             try await application.run()
         } catch let error as IOError {
-            throw ListenError.cannotListen(host: host, port: port, reason: SocketFailure.reason(error))
+            throw ListenError.cannotListen(
+                host: host, port: port, reason: SocketFailure.reason(error))
         } catch let error as SocketAddressError {
-            throw ListenError.cannotListen(host: host, port: port, reason: SocketFailure.reason(error))
+            throw ListenError.cannotListen(
+                host: host, port: port, reason: SocketFailure.reason(error))
         }
     }
 }

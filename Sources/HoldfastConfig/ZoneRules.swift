@@ -1,5 +1,5 @@
-public import HoldfastCore
 import Foundation
+public import HoldfastCore
 import Synchronization
 
 /// Zones that were read. Only zones that exist are kept, so their number bounds it.

@@ -38,7 +38,8 @@ extension UnixTime {
         let (year, month, day) = CivilDate.date(ofDay: days)
         let second = seconds.modulo(86_400)
         return "\(year.padded(4))-\(month.padded(2))-\(day.padded(2))T"
-            + "\((second / 3_600).padded(2)):\((second / 60 % 60).padded(2)):\((second % 60).padded(2))Z"
+            + "\((second / 3_600).padded(2)):\((second / 60 % 60).padded(2)):"
+            + "\((second % 60).padded(2))Z"
     }
 
     /// Midnight UTC of a date written `YYYY-MM-DD`; `nil` for anything else.

@@ -78,7 +78,8 @@ package struct LeaseListener: Service {
         do {
             channel = try await bootstrap.bind(host: host, port: port).get()
         } catch {
-            throw ListenError.cannotListen(host: host, port: port, reason: SocketFailure.reason(error))
+            throw ListenError.cannotListen(
+                host: host, port: port, reason: SocketFailure.reason(error))
         }
         let bound = channel.localAddress?.port ?? port
         logger.info("counter is up", metadata: ["host": "\(host)", "port": "\(bound)"])

@@ -75,7 +75,9 @@ package struct DecisionBenchmark {
         let clock = ContinuousClock()
         for _ in 0..<iterations {
             let t0 = clock.now
-            guard let facts = facts() else { preconditionFailure("the benchmark's body is refused") }
+            guard let facts = facts() else {
+                preconditionFailure("the benchmark's body is refused")
+            }
             let t1 = clock.now
             guard let hold = decide(facts) else { preconditionFailure("the slice is spent") }
             let t2 = clock.now

@@ -48,8 +48,8 @@ package struct EdgeMetrics: Sendable {
         priceMissing = registry.counter(
             "holdfast_price_missing_total", "Requests refused because the price is not known.")
         decision = registry.histogram(
-            "holdfast_decision_seconds", "Time from a parsed request to a hold or a refusal, where "
-                + "no counter had to be asked.",
+            "holdfast_decision_seconds",
+            "Time of the decision on a parsed request, without waiting for budget.",
             bounds: [500, 1_000, 2_000, 3_000, 5_000, 10_000, 25_000, 100_000, 1_000_000])
         wait = registry.histogram(
             "holdfast_budget_wait_seconds", "Time that requests waited for budget.")

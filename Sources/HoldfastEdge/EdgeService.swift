@@ -140,7 +140,8 @@ package final class EdgeService: Service {
                 }
                 .bind(host: settings.host, port: settings.port).get()
         } catch {
-            throw .cannotListen(host: settings.host, port: settings.port, reason: SocketFailure.reason(error))
+            throw .cannotListen(
+                host: settings.host, port: settings.port, reason: SocketFailure.reason(error))
         }
     }
 

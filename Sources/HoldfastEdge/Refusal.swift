@@ -174,8 +174,8 @@ extension Refusal {
             "The provider '\(name)' is not configured on this edge. Add it to 'providers'."
         case .request(let error): error.message
         case .unknownModel(let provider, let model):
-            "The price of the model '\(model.prefix(128))' of \(provider) is not known, so its cost "
-                + "cannot be capped. Use a priced model, or add it to 'prices'."
+            "The price of the model '\(model.prefix(128))' of \(provider) is not known, so its "
+                + "cost cannot be capped. Use a priced model, or add it to 'prices'."
         case .unpriceable(let error): "\(error)"
         case .bodyTooLarge(let max): "The request body is larger than \(max) bytes."
         case .headersTooLarge: "The request headers are too large."
@@ -184,8 +184,8 @@ extension Refusal {
             "The value for '\(dimension.name)' is empty, longer than "
                 + "\(Limits.scopeValueByteCountMax) bytes, or not UTF-8 text."
         case .tooManyNewAccounts(let max):
-            "This key has named more than \(max) new users, sessions or other scope values within a "
-                + "minute. Known ones still work."
+            "This key has named more than \(max) new users, sessions or other scope values within "
+                + "a minute. Known ones still work."
         case .tooManyCaps:
             "More than \(Limits.capsPerRequestMax) caps apply to this request; merge some of them."
         case .saturated: "This edge has too many requests in flight. Try again shortly."
@@ -236,7 +236,8 @@ extension AdmissionRefusal {
         let unit = target.cap.unit
         let cap = "'\(target.cap.name)' caps \(scopeText) at \(limitText) \(periodText)"
         let cost = ceiling.map { "up to \($0.formatted(unit))" } ?? "more than any cap"
-        let reset = resetsAt.map { " It resets at \($0). Not retryable before that." }
+        let reset =
+            resetsAt.map { " It resets at \($0). Not retryable before that." }
             ?? " It never resets: not retryable."
         switch reason {
         case .capSpent:
@@ -246,7 +247,8 @@ extension AdmissionRefusal {
             return "This request alone exceeds a spend cap: \(cap), and it could cost \(cost). "
                 + "Lower max_tokens or shorten the prompt. Not retryable as it is."
         case .inFlight:
-            return "Spend cap busy: \(cap); requests in flight hold what is left. Retry in a moment."
+            return "Spend cap busy: \(cap); requests in flight hold what is left. "
+                + "Retry in a moment."
         case .frozen:
             return "The account of \(cap) is frozen until an operator has looked at it."
         }

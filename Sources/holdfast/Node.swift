@@ -11,8 +11,8 @@ import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
-import UnixSignals
 import Synchronization
+import UnixSignals
 
 /// The parts of one process, made from a configuration. Wiring only: each part lives in its target.
 struct Node {

@@ -1,7 +1,7 @@
+import Foundation
 import HoldfastConfig
 import HoldfastCounter
 import HoldfastProviders
-import Foundation
 import Logging
 import ServiceLifecycle
 import UnixSignals

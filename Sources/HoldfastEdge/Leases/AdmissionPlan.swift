@@ -69,8 +69,9 @@ enum AdmissionPlan {
                 tightest = (index, affordable)
             }
         }
-        guard let tightest, (tightest.affordable ?? 0) < request.outputMinimum
-            || tightest.affordable == nil
+        guard let tightest,
+            (tightest.affordable ?? 0) < request.outputMinimum
+                || tightest.affordable == nil
         else { return .output(output) }
         let target = request.targets[tightest.index]
         let ever = request.formula.affordable(target.cap.limit, in: target.cap.unit)

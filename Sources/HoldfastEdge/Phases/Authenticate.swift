@@ -47,9 +47,11 @@ extension Exchange {
     private static func candidates(_ headers: HTTPHeaders) -> [Substring] {
         var found: [Substring] = []
         for value in headers["authorization"] {
-            let parts = value.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-            if parts.count == 2, parts[0].utf8.count == 6, parts[0].lowercased() == "bearer" {
-                found.append(parts[1])
+            let parts = value.utf8.split(separator: UInt8(ascii: " "), maxSplits: 1)
+            if parts.count == 2, parts[0].count == 6,
+                Substring(parts[0]).lowercased() == "bearer"
+            {
+                found.append(Substring(parts[1]))
             }
         }
         for name in bareHeaders {

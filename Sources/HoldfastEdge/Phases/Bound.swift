@@ -61,7 +61,8 @@ extension Exchange {
                 throw .request(
                     .unboundable(
                         param: "messages",
-                        because: "it has parts other than text and the model's context is not known"))
+                        because: "it has parts other than text and the model's context is "
+                            + "not known"))
             }
             return context
         }

@@ -50,7 +50,8 @@ extension Exchange {
         headers.add(name: "x-request-id", value: requestID)
         if let clampedBy, let hold {
             headers.add(
-                name: "x-holdfast-clamped", value: "max_output_tokens=\(hold.output); cap=\(clampedBy)")
+                name: "x-holdfast-clamped",
+                value: "max_output_tokens=\(hold.output); cap=\(clampedBy)")
         }
         if !wouldRefuse.isEmpty {
             headers.add(

@@ -9,7 +9,9 @@ extension Exchange {
     static let priceHorizonSeconds: Int64 = 3_600
 
     func resolve() throws(Refusal) {
-        guard let adapter = context.catalog.adapter(method: head.method.rawValue, path: String(path))
+        guard
+            let adapter = context.catalog.adapter(
+                method: head.method.rawValue, path: String(path))
         else {
             throw .unknownRoute(
                 method: head.method.rawValue, path: String(path.prefix(128)).headerSafe,

@@ -283,7 +283,9 @@ struct OpenAIRequest {
         guard try reader.enterObject("reasoning") else { return }
         var keys = KnownKeys(Self.reasoningKeys)
         while try keys.next(&reader.scanner) != nil {
-            guard let mode = try reader.string("reasoning.mode"), mode != "standard" else { continue }
+            guard let mode = try reader.string("reasoning.mode"), mode != "standard" else {
+                continue
+            }
             reader.refuse(
                 .unboundable(
                     param: "reasoning.mode", because: "it multiplies the work behind one answer"))

@@ -24,7 +24,7 @@ struct BenchmarkCommand: ParsableCommand {
                 Terminal.say(padRight(row.name, 30) + columns)
             }
         }
-        Terminal.say("goal: decision with 3 caps at most 3000 ns at p50; reading the clock is included")
+        Terminal.say("goal: decision with 3 caps at most 3000 ns at p50, clock reads included")
     }
 
     private func pad(_ text: String, _ width: Int) -> String {

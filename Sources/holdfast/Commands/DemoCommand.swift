@@ -21,7 +21,7 @@ struct DemoCommand: AsyncParsableCommand {
             judge, not our books. Then everything stays up for your own requests.
             """)
 
-    @Flag(help: "Exit after the refusal: 0 if the provider billed no more than the cap, 3 if it did.")
+    @Flag(help: "Exit after the refusal: 0 if the provider's bill is within the cap, 3 if not.")
     var once = false
 
     @Flag(help: "Print a JSON summary instead of the show.")

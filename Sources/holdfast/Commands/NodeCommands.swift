@@ -38,7 +38,8 @@ struct ServeCommand: AsyncParsableCommand {
 
 struct CounterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "counter", abstract: "The counter: keeps the totals and leases budget to edges.",
+        commandName: "counter",
+        abstract: "The counter: keeps the totals and leases budget to edges.",
         discussion: "SIGHUP reads caps, keys and prices again and pushes them to the edges.")
 
     @OptionGroup var options: NodeOptions

@@ -103,7 +103,8 @@ struct DemoTraffic {
         let headers = response.headers.filter { header in
             shown.contains { header.name.lowercased().hasPrefix($0) }
         }
-        return (["HTTP/1.1 \(response.status) Payment Required"]
+        return
+            (["HTTP/1.1 \(response.status) Payment Required"]
             + headers.map { "\($0.name): \($0.value)" } + ["", pretty(response.body)])
             .joined(separator: "\n")
     }
