@@ -161,6 +161,7 @@ package final class CounterCore: @unchecked Sendable {
             if isStopped {
                 mailbox.close()
                 for peer in peers.values { peer.connection.close() }
+                store.close()
             }
             for farewell in farewells { farewell() }
         }

@@ -3,7 +3,7 @@ import Synchronization
 
 /// Owns one `CURLM`.
 ///
-/// `@unchecked Sendable`: `curl_multi_wakeup` is the one call that libcurl allows from any thread
+/// Proof of Sendable: `curl_multi_wakeup` is the one call that libcurl allows from any thread
 /// while another uses the handle, and `wakeUp` is the only method that other threads call. They
 /// hold a reference while they do, so `deinit` runs when nobody can be in a call any more.
 final class MultiHandle: @unchecked Sendable {

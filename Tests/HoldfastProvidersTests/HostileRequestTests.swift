@@ -26,9 +26,9 @@ import Testing
     }
 
     @Test func `work that is multiplied behind one answer is refused`() throws {
-        func check(_ reasoning: String, _ code: String?, at location: SourceLocation = #_sourceLocation)
-            throws
-        {
+        func check(
+            _ reasoning: String, _ code: String?, at location: SourceLocation = #_sourceLocation
+        ) throws {
             let error = try refusal(
                 .openAI, "{\"model\":\"gpt-6-sol\",\"reasoning\":\(reasoning),\(Self.openAI)}")
             #expect(error?.code == code, sourceLocation: location)

@@ -185,7 +185,8 @@ extension DownstreamHandler {
         case .idle where hasServed: limit = context.settings.keepAliveIdleMax
         case .idle, .discarding: limit = context.settings.requestReadMax
         case .receiving(_, let body):
-            limit = context.settings.requestReadMax
+            limit =
+                context.settings.requestReadMax
                 + .seconds(body.readableBytes / Self.bodyByteCountPerSecond)
         }
         return turnStarted + .nanoseconds(limit.wholeNanoseconds)
