@@ -79,6 +79,16 @@ extension Amount {
     }
 }
 
+extension Amount {
+    /// For programs: decimal dollars `0.50`, or a count of tokens `1200`.
+    public func plain(_ unit: CapUnit) -> String {
+        switch unit {
+        case .usd: NanoUSD(rawValue).dollars
+        case .tokens: String(rawValue)
+        }
+    }
+}
+
 extension UInt64 {
     fileprivate var groupedByThousands: String {
         var out: [Character] = []

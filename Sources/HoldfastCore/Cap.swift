@@ -57,11 +57,17 @@ public struct Cap: Hashable, Sendable {
     }
 
     /// What the cap is counted against, for people: `tenant=acme`, `each user`, `global`.
-    public var scopeDescription: String {
+    public var scopeDescription: String { describe(each.map { "each \($0.name)" }) }
+
+    /// What one of its accounts is counted against: `tenant=acme, user=u-17`.
+    public func scopeDescription(of account: AccountKey) -> String {
+        describe(zip(each, account.values).map { "\($0.name)=\($1)" })
+    }
+
+    private func describe(_ varying: [String]) -> String {
         let fixed = ScopeDimension.allCases.compactMap { dimension in
             scope[dimension].map { "\(dimension.name)=\($0)" }
         }
-        let varying = each.map { "each \($0.name)" }
         let parts = fixed + varying
         return parts.isEmpty ? "global" : parts.joined(separator: ", ")
     }

@@ -37,38 +37,20 @@ extension CounterCore {
     }
 
     private static func write(_ view: AccountView, to writer: inout JSONWriter) {
+        let unit = view.cap.unit
         writer.object { writer in
             writer.member("cap", view.cap.name)
-            writer.member("scope", view.scopeText)
+            writer.member("scope", view.cap.scopeDescription(of: view.key))
             writer.member("period", view.cap.period.name)
             writer.member("unit", view.cap.unit.name)
             writer.member("mode", view.cap.mode.name)
-            writer.member("limit", view.text(view.cap.limit))
-            writer.member("spent", view.text(view.spent))
-            writer.member("reserved", view.text(view.reserved))
+            writer.member("limit", view.cap.limit.plain(unit))
+            writer.member("spent", view.spent.plain(unit))
+            writer.member("reserved", view.reserved.plain(unit))
             if view.cap.period != .total {
                 writer.member("resets_at", view.window.endsAt.rfc3339)
             }
             writer.member("status", view.status)
         }
-    }
-}
-
-extension AccountView {
-    /// Decimal dollars or a count of tokens.
-    fileprivate func text(_ amount: Amount) -> String {
-        switch cap.unit {
-        case .usd: NanoUSD(amount.rawValue).dollars
-        case .tokens: String(amount.rawValue)
-        }
-    }
-
-    fileprivate var scopeText: String {
-        guard !cap.each.isEmpty else { return cap.scopeDescription }
-        let fixed = ScopeDimension.allCases.compactMap { dimension in
-            cap.scope[dimension].map { "\(dimension.name)=\($0)" }
-        }
-        let own = zip(cap.each, key.values).map { "\($0.name)=\($1)" }
-        return (fixed + own).joined(separator: ", ")
     }
 }

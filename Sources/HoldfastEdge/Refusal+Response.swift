@@ -67,16 +67,6 @@ extension AdmissionRefusal {
     }
 }
 
-extension Amount {
-    /// `0.50` for dollars, `1200` for tokens.
-    func plain(_ unit: CapUnit) -> String {
-        switch unit {
-        case .usd: NanoUSD(rawValue).dollars
-        case .tokens: String(rawValue)
-        }
-    }
-}
-
 extension String {
     /// Scope values are chosen by callers and may hold anything; a header may not.
     var headerSafe: String {

@@ -213,16 +213,7 @@ extension AdmissionRefusal {
         return counter.exposure.excess(over: counter.totalSpent)
     }
 
-    /// The account's own scope: `tenant=acme, user=u1`.
-    var scopeText: String {
-        let cap = target.cap
-        let fixed = ScopeDimension.allCases.compactMap { dimension in
-            cap.scope[dimension].map { "\(dimension.name)=\($0)" }
-        }
-        let own = zip(cap.each, target.key.values).map { "\($0.name)=\($1)" }
-        let all = fixed + own
-        return all.isEmpty ? "global" : all.joined(separator: ", ")
-    }
+    var scopeText: String { target.cap.scopeDescription(of: target.key) }
 
     var resetsAt: String? {
         target.cap.period == .total ? nil : target.window.endsAt.rfc3339

@@ -144,23 +144,3 @@ def test_two_spellings_of_a_user_are_two_accounts_that_stay_apart(start):
     eventually(lambda: len(spent()) == 2, "two accounts")
     stack.restart_edge()
     assert len(spent()) == 2
-
-
-def test_bodies_without_a_key_do_not_keep_others_out(roomy):
-    address = urlsplit(roomy.edge.url)
-    hoarders = []
-    try:
-        for _ in range(20):
-            caller = socket.create_connection((address.hostname, address.port), timeout=PATIENCE)
-            hoarders.append(caller)
-            head = f"POST /v1/messages HTTP/1.1\r\nhost: edge\r\ncontent-length: {32 << 20}\r\n\r\n"
-            try:
-                caller.sendall(head.encode() + b" " * (31 << 20))
-            except OSError:
-                break  # Refused: there is no memory for more.
-        else:
-            pytest.fail("620 MiB were taken of callers that have shown no key")
-        assert status(exchange(roomy, request(chat()))) == 200
-    finally:
-        for caller in hoarders:
-            caller.close()
