@@ -11,6 +11,9 @@ final class CompiledPolicy: Sendable {
     }
 
     let version: UInt64
+    /// Grows with every policy that this edge takes. Versions are the counter's and may go back when
+    /// another counter answers.
+    let generation: UInt64
     let caps: [CapReference]
     let prices: PriceBook
     private let windows: [[PeriodWindow]]
@@ -20,8 +23,9 @@ final class CompiledPolicy: Sendable {
     private let scoped: [Scope: [Int]]
 
     /// Throws when the price book cannot be read: an edge never guesses prices.
-    init(_ policy: EdgePolicy) throws(PriceBookError) {
+    init(_ policy: EdgePolicy, generation: UInt64 = 0) throws(PriceBookError) {
         version = policy.version
+        self.generation = generation
         caps = policy.caps.map(CapReference.init)
         windows = policy.windows.caps
         prices = try PriceBook(tsv: policy.prices)
@@ -40,6 +44,7 @@ final class CompiledPolicy: Sendable {
 
     private init(_ older: CompiledPolicy, windows: [[PeriodWindow]]) {
         version = older.version
+        generation = older.generation
         caps = older.caps
         prices = older.prices
         general = older.general

@@ -19,6 +19,7 @@ final class EdgeContext: Sendable {
     /// Lower-case names of the headers that set scope values.
     let scopeHeaders: [(name: String, dimension: ScopeHeader)]
     private let draining = Atomic<Bool>(false)
+    private let unwritten = Atomic<Int>(0)
     private let inFlight = Atomic<Int>(0)
     private let largeBodiesByteCount = Atomic<Int>(0)
 
@@ -56,6 +57,13 @@ final class EdgeContext: Sendable {
     var isDraining: Bool { draining.load(ordering: .acquiring) }
 
     func startDraining() { draining.store(true, ordering: .releasing) }
+
+    /// Responses that are complete here and not yet at their callers.
+    var unwrittenCount: Int { unwritten.load(ordering: .acquiring) }
+
+    func responseQueued() { unwritten.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+
+    func responseWritten() { unwritten.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
 
     /// Requests that have begun and are not settled and recorded yet.
     var inFlightCount: Int { inFlight.load(ordering: .acquiring) }

@@ -176,7 +176,7 @@ package final class EdgeService: Service {
 
     private func waitUntilIdle(for limit: Duration) async {
         let end = ContinuousClock.now + limit
-        while context.inFlightCount > 0, ContinuousClock.now < end {
+        while context.inFlightCount + context.unwrittenCount > 0, ContinuousClock.now < end {
             do {
                 try await Task.sleep(for: .milliseconds(20))
             } catch {

@@ -102,7 +102,7 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         state = .discarding
         release()
         let writer = DownstreamWriter(
-            context: channel, head: head, keepsAlive: false, lingers: true)
+            context: channel, edge: context, head: head, keepsAlive: false, lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})
@@ -116,7 +116,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         // What follows a request to change the protocol is not read as HTTP any more.
         let changesProtocol = head.method == .CONNECT || head.headers.contains(name: "upgrade")
         let keepsAlive = head.isKeepAlive && !context.isDraining && !changesProtocol
-        let writer = DownstreamWriter(context: channel, head: head, keepsAlive: keepsAlive)
+        let writer = DownstreamWriter(
+            context: channel, edge: context, head: head, keepsAlive: keepsAlive)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: body, downstream: writer,
             onEnd: { [weak self, context, reservedByteCount, loop = channel.eventLoop] in
@@ -149,7 +150,7 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         state = .discarding
         let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
         let writer = DownstreamWriter(
-            context: channel, head: head, keepsAlive: false, lingers: true)
+            context: channel, edge: context, head: head, keepsAlive: false, lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})

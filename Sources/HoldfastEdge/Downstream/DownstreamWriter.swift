@@ -5,6 +5,7 @@ import NIOHTTP1
 /// Writes one response to the caller's connection. Confined to its event loop.
 struct DownstreamWriter {
     private let context: ChannelHandlerContext
+    private let edge: EdgeContext
     private let keepsAlive: Bool
     private let version: HTTPVersion
     /// The response to HEAD has the length of a body and none.
@@ -17,10 +18,11 @@ struct DownstreamWriter {
     /// - Parameter lingers: the caller is still sending. A connection that is closed with unread bytes
     ///   is reset, which can take the answer away from the caller before it has read it.
     init(
-        context: ChannelHandlerContext, head: HTTPRequestHead, keepsAlive: Bool,
-        lingers: Bool = false
+        context: ChannelHandlerContext, edge: EdgeContext, head: HTTPRequestHead,
+        keepsAlive: Bool, lingers: Bool = false
     ) {
         self.context = context
+        self.edge = edge
         // HTTP/1.0 does not know chunks: the end of the connection is the end of the response.
         version = head.version == .http1_0 ? .http1_0 : .http1_1
         self.keepsAlive = keepsAlive && version == .http1_1
@@ -59,6 +61,9 @@ struct DownstreamWriter {
 
     func finish() {
         let promise = context.eventLoop.makePromise(of: Void.self)
+        let edge = edge
+        edge.responseQueued()
+        promise.futureResult.whenComplete { _ in edge.responseWritten() }
         if !keepsAlive {
             let context = context
             let lingers = lingers

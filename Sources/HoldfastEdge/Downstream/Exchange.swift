@@ -38,6 +38,7 @@ final class Exchange {
     var quote: PriceQuote?
     var scopes = ScopeValues()
     var targets: [AccountTarget] = []
+    var policyGeneration: UInt64 = 0
     var formula: CeilingFormula?
     var promptBound: UInt64 = 0
     var outputWanted: UInt64 = 0
@@ -55,6 +56,7 @@ final class Exchange {
     var upstreamStarted: ContinuousClock.Instant?
     var isResponseBegun = false
     var abandonedTimer: Scheduled<Void>?
+    var endTimer: Scheduled<Void>?
     var metered: MeteredUsage?
     var charged: NanoUSD?
     var chargedTokens: UInt64?

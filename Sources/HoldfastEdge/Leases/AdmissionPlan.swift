@@ -12,6 +12,8 @@ struct AdmissionRequest: Sendable {
     let outputMinimum: UInt64
     /// Made-up scope values are bounded per key.
     let keyName: String
+    /// Of the policy that the targets come from.
+    var policyGeneration: UInt64 = 0
 }
 
 extension Ceiling {

@@ -21,7 +21,7 @@ final class LeaseTable: Sendable {
     enum Answer: Sendable {
         case held(Hold)
         case refused(AdmissionRefusal)
-        /// A period ended while the request waited: find its accounts again.
+        /// A period ended while the request waited, or the policy changed: find its accounts again.
         case expired
         /// Too many requests in flight or waiting.
         case saturated
@@ -52,6 +52,7 @@ final class LeaseTable: Sendable {
         var newAccounts: [String: Int] = [:]
         var newAccountsMinute: Int64 = 0
         var isConnected = false
+        var policyGeneration: UInt64 = 0
     }
 
     typealias Callback = @Sendable () -> Void
@@ -81,6 +82,11 @@ final class LeaseTable: Sendable {
         _ request: AdmissionRequest, _ onAnswer: @escaping @Sendable (Answer) -> Void,
         _ state: inout State
     ) -> Step {
+        // A request from before a change of policy must not set an account back to the old mode.
+        guard request.policyGeneration >= state.policyGeneration else {
+            return .answered(.expired)
+        }
+        state.policyGeneration = request.policyGeneration
         guard let slots = slots(for: request, &state) else {
             return .answered(.tooManyNewAccounts)
         }

@@ -5,11 +5,13 @@ import Synchronization
 /// The policy in force. Readers take the reference and use it for a whole request.
 final class PolicyBox: Sendable {
     private let current = Mutex<CompiledPolicy?>(nil)
+    private let taken = Atomic<UInt64>(0)
 
     var policy: CompiledPolicy? { current.withLock { $0 } }
 
     func replace(_ policy: EdgePolicy) throws(PriceBookError) {
-        let compiled = try CompiledPolicy(policy)
+        let generation = taken.wrappingAdd(1, ordering: .relaxed).newValue
+        let compiled = try CompiledPolicy(policy, generation: generation)
         current.withLock { $0 = compiled }
     }
 

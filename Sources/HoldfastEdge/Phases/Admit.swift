@@ -20,7 +20,7 @@ extension Exchange {
         let request = AdmissionRequest(
             targets: targets, formula: formula, outputWanted: outputWanted,
             outputMinimum: context.settings.clamps ? min(outputWanted, minimum) : outputWanted,
-            keyName: key.name)
+            keyName: key.name, policyGeneration: policyGeneration)
         let me = NIOLoopBound(self, eventLoop: loop)
         let loop = loop
         let decisionStarted = ContinuousClock.now

@@ -12,7 +12,9 @@ extension Exchange {
         case .head(let status, let headers):
             phase = .meter
             begin(status, headers)
-        case .body(let bytes): pass(bytes)
+        case .body(let bytes):
+            pass(bytes)
+            endSoonAfterLastEvent()
         case .end: complete()
         case .failed(let failure): failed(failure)
         }
@@ -81,6 +83,12 @@ extension Exchange {
         downstream.flush()
     }
 
+    /// Everything has been said and the provider does not hang up: the hold should not wait for it.
+    private func endSoonAfterLastEvent() {
+        guard endTimer == nil, meter?.sawTerminalEvent == true, let transfer else { return }
+        endTimer = loop.scheduleTask(in: .seconds(5)) { transfer.cancel() }
+    }
+
     private func complete() {
         finishMeter()
         settleAndRespond(charge: chargeOfCompleteResponse()) { downstream in
@@ -98,6 +106,8 @@ extension Exchange {
     }
 
     private func failed(_ failure: EgressFailure) {
+        // Only its end was missing.
+        if meter?.sawTerminalEvent == true { return complete() }
         let isCut = isResponseBegun
         let betweenEvents = (meter?.isBetweenEvents ?? false) && (facts?.isStream ?? false)
         finishMeter()
@@ -119,6 +129,7 @@ extension Exchange {
             ])
         guard isCut else {
             abandonedTimer?.cancel()
+        endTimer?.cancel()
             transfer = nil
             phase = .settle
             settle(charge)

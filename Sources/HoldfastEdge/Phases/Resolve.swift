@@ -69,6 +69,7 @@ extension Exchange {
         else { throw .counterUnavailable("the current period is not known") }
         guard targets.count <= Limits.capsPerRequestMax else { throw .tooManyCaps }
         self.targets = targets
+        policyGeneration = policy.generation
     }
 
     /// The key's own values win; what callers say counts only where their key allows it.

@@ -107,6 +107,9 @@ struct OpenAITracker: Sendable {
         if chunk.isAmbiguous || chunk.hasError {
             forgetUsage()
         } else if let reported = chunk.usage {
+            // Running numbers only grow. Which of two that contradict each other is billed cannot be
+            // told.
+            if let usage, reported.isLess(than: usage) { distrust() }
             usage = reported
             isFinal = !chunk.hasChoices
             isOutdated = false

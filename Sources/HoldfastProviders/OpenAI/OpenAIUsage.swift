@@ -42,6 +42,11 @@ struct OpenAIUsage: Hashable, Sendable {
     private var cacheWriteLong: UInt64?
     private var reasoning: UInt64?
 
+    /// Whether any of the numbers that are billed is below that of `earlier`.
+    func isLess(than earlier: OpenAIUsage) -> Bool {
+        (prompt ?? 0) < (earlier.prompt ?? 0) || (completion ?? 0) < (earlier.completion ?? 0)
+    }
+
     /// Reads the object that comes next.
     init(_ scanner: inout JSONScanner) throws(JSONError) {
         guard try counts.enterObject(&scanner) else { return }
