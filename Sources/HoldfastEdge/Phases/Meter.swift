@@ -129,7 +129,7 @@ extension Exchange {
             ])
         guard isCut else {
             abandonedTimer?.cancel()
-        endTimer?.cancel()
+            endTimer?.cancel()
             transfer = nil
             phase = .settle
             settle(charge)
