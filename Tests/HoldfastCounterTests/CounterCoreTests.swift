@@ -220,8 +220,13 @@ import Testing
             try await edge.report(granted: 60, released: 30, spent: 20)
             _ = try await edge.grant()
             // What follows the end in the same breath is not taken any more.
-            try await edge.send(.closeSession([]))
-            try await edge.report(granted: 60, released: 30, spent: 20, wants: 100)
+            let more = LeaseReport(
+                granted: Amount(60), released: Amount(30), spent: Amount(20),
+                wish: LeaseWish(number: 100, need: Amount(100), ceiling: Amount(100)))
+            try await edge.send(
+                FrameCodec.encode(EdgeFrame.closeSession([]))
+                    + FrameCodec.encode(
+                        EdgeFrame.report([ReportEntry(reference: 1, key: nil, report: more)])))
             let rest = await edge.untilHungUp()
             #expect(rest.contains(.sessionClosed))
             #expect(!rest.hasGrants)

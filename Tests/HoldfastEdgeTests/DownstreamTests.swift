@@ -17,9 +17,12 @@ private final class Downstream {
     let context: EdgeContext
     private let asked = Mutex<[UInt64]>([])
 
-    init(bodyByteCountMax: Int = 1_000) throws {
+    init(
+        bodyByteCountMax: Int = 1_000, largeBodiesByteCountMax: Int = 512 << 20
+    ) throws {
         var settings = EdgeSettings(nodeName: "test", host: "127.0.0.1", port: 0)
         settings.bodyByteCountMax = bodyByteCountMax
+        settings.largeBodiesByteCountMax = largeBodiesByteCountMax
         let clock = CounterTime()
         let keys = KeyDirectory(clock: clock)
         let table = LeaseTable(newAccountsPerMinuteMax: 10, clock: clock)
@@ -148,5 +151,60 @@ extension Downstream: @unchecked Sendable {
         downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(6))
         #expect(!downstream.channel.isActive)
         _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test(arguments: [
+        "", "POST /v1/chat/completions HTTP/1.1\r\nhost:",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+    ])
+    func `a caller that does not get its request sent in time is hung up on`(
+        sent: String
+    ) throws {
+        let downstream = try Downstream()
+        try downstream.send(sent)
+        downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(59))
+        #expect(downstream.channel.isActive)
+        downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(2))
+        #expect(!downstream.channel.isActive)
+        #expect(downstream.context.inFlightCount == 0)
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func `a connection that was served may idle for longer`() throws {
+        let downstream = try Downstream()
+        try downstream.send(Downstream.post(key: "one", body: "{}"))
+        downstream.answerUnknown()
+        _ = try downstream.received()
+        downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(290))
+        #expect(downstream.channel.isActive)
+        downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(80))
+        #expect(!downstream.channel.isActive)
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func `a request that waits for its answer is not hung up on`() throws {
+        let downstream = try Downstream()
+        try downstream.send(Downstream.post(key: "one", body: "{}"))
+        downstream.channel.embeddedEventLoop.advanceTime(by: .seconds(3_600))
+        #expect(downstream.channel.isActive)
+        downstream.answerUnknown()
+        #expect(count("HTTP/1.1 401", in: try downstream.received()) == 1)
+        _ = try downstream.channel.finish(acceptAlreadyClosed: true)
+    }
+
+    @Test func `large bodies share a bound, and small ones always get in`() throws {
+        let downstream = try Downstream(
+            bodyByteCountMax: 1 << 20, largeBodiesByteCountMax: 100_000)
+        try downstream.send(
+            Downstream.post(key: "one", body: String(repeating: " ", count: 300_000)))
+        #expect(try downstream.received().hasPrefix("HTTP/1.1 503"))
+        let small = try Downstream(largeBodiesByteCountMax: 0)
+        try small.send(Downstream.post(key: "one", body: "{}"))
+        #expect(small.questionCount == 1)
+        small.answerUnknown()
+        for one in [downstream, small] {
+            #expect(one.context.inFlightCount == 0)
+            _ = try one.channel.finish(acceptAlreadyClosed: true)
+        }
     }
 }

@@ -234,4 +234,21 @@ import Testing
         _ = fixture.admit(request([account]))
         #expect(flushes.withLock { $0 } == 1)
     }
+
+    @Test func `a request from before a change of policy finds its accounts again`() throws {
+        let observed = target("account", limit: 1_000, mode: .observe)
+        let fixture = TableFixture()
+        var newer = request([account])
+        newer.policyGeneration = 2
+        #expect(fixture.wait(newer) != nil)
+        var older = request([observed])
+        older.policyGeneration = 1
+        guard case .answered(.expired) = fixture.admit(older) else {
+            Issue.record("an older policy was applied")
+            return
+        }
+        // The account is still enforced: the one that waits has not been let through unpaid.
+        #expect(fixture.answers.isEmpty)
+        #expect(fixture.table.standing(of: account.key)?.isEnforced == true)
+    }
 }
