@@ -112,7 +112,9 @@ final class Exchange {
         self.hold = hold
         guard downstream != nil else {
             // The caller left while the request waited. Nothing was sent: nothing is charged.
-            return settleAndRecord(.nothing)
+            phase = .settle
+            settle(.nothing)
+            return end()
         }
         phase = .forward
         forward()
@@ -142,14 +144,10 @@ final class Exchange {
             refusal.body(dialect, requestID: requestID))
     }
 
-    func settleAndRecord(_ charge: Charge) {
-        phase = .settle
-        settle(charge)
-        end()
-    }
-
-    private func end() {
+    /// The last step of every way. The hold is settled by now, or there never was one.
+    func end() {
         guard !isEnded else { return }
+        precondition(hold == nil, "a request ends without settling its hold")
         isEnded = true
         phase = .record
         record()

@@ -33,7 +33,7 @@ extension Exchange {
     }
 
     private func take(_ answer: KeyDirectory.Answer, _ rest: ArraySlice<Substring>) {
-        guard downstream != nil else { return settleAndRecord(.nothing) }
+        guard downstream != nil else { return end() }
         switch answer {
         case .known(let key): authenticated(key)
         case .unknown: lookup(rest)

@@ -154,6 +154,7 @@ extension Exchange {
     /// a length ends for the caller with its last byte, which may be a moment earlier.
     private func settleAndRespond(charge: Charge, _ finish: (DownstreamWriter) -> Void) {
         abandonedTimer?.cancel()
+        endTimer?.cancel()
         transfer = nil
         if let upstreamStarted {
             context.metrics.upstream.observe(upstreamStarted.duration(to: .now))
@@ -162,7 +163,7 @@ extension Exchange {
         settle(charge)
         let downstream = downstream
         self.downstream = nil
-        settleAndRecord(.nothing)
+        end()
         if let downstream { finish(downstream) }
     }
 
