@@ -92,8 +92,6 @@ final class LeaseClient: Service {
         }
     }
 
-    var isConnected: Bool { state.withLock { $0.channel != nil && $0.session != nil } }
-
     /// The session was refused for good; the process should be replaced.
     var fatalProblem: String? { state.withLock { $0.fatal } }
 
