@@ -47,7 +47,9 @@ public struct Cap: Hashable, Sendable {
     /// The values that tell this cap's accounts apart for such a request, or `nil` when the cap does
     /// not apply to it.
     public func accountValues(for request: ScopeValues) -> [String]? {
-        for (dimension, value) in scope where request[dimension] != value { return nil }
+        guard scope.allSatisfy({ dimension, value in request[dimension] == value }) else {
+            return nil
+        }
         var values: [String] = []
         for dimension in each {
             guard let value = request[dimension] else { return nil }
@@ -134,11 +136,9 @@ public struct AccountKey: Hashable, Sendable {
     }
 
     private static func areSameBytes(_ left: String, _ right: String) -> Bool {
-        guard left.utf8.count == right.utf8.count else { return false }
-        let isSame = left.utf8.withContiguousStorageIfAvailable { left in
-            right.utf8.withContiguousStorageIfAvailable { left.elementsEqual($0) } ?? nil
-        }
-        return (isSame ?? nil) ?? left.utf8.elementsEqual(right.utf8)
+        var left = left
+        var right = right
+        return left.withUTF8 { left in right.withUTF8 { left.elementsEqual($0) } }
     }
 
     private static func combine(_ text: String, into hasher: inout Hasher) {
@@ -164,7 +164,7 @@ public struct AccountKey: Hashable, Sendable {
 
     private static func unescape(_ text: Substring) -> String? {
         var out: [UInt8] = []
-        var bytes = Array(text.utf8)[...]
+        var bytes = ArraySlice(text.utf8)
         while let byte = bytes.popFirst() {
             guard byte == UInt8(ascii: "%") else {
                 out.append(byte)

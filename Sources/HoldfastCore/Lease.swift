@@ -7,6 +7,15 @@ public struct SessionID: Hashable, Comparable, Sendable {
         self.rawValue = rawValue
     }
 
+    /// `number` counts the sessions of one generation of the store.
+    public init(generation: UInt64, number: UInt32) {
+        rawValue = generation << 32 | UInt64(number)
+    }
+
+    /// Of the store when it issued the session. A store that lost writes issues from a new one, so
+    /// that no id comes twice.
+    public var generation: UInt64 { rawValue >> 32 }
+
     public static func < (lhs: SessionID, rhs: SessionID) -> Bool { lhs.rawValue < rhs.rawValue }
 }
 
@@ -27,6 +36,9 @@ public struct LeaseWish: Hashable, Sendable {
         self.need = need
         self.ceiling = ceiling
     }
+
+    /// Nothing is wanted any more.
+    public var isWithdrawal: Bool { need == .zero && ceiling == .zero }
 }
 
 /// What an edge says about one account of its session. `granted`, `released`, `spent` and `overrun`
@@ -45,11 +57,14 @@ public struct LeaseReport: Hashable, Sendable {
     public var wish: LeaseWish?
     /// The newest recall that this report answers; zero for none.
     public var recallEpoch: UInt64
+    /// With a journal: the most that it lets `spent + held` become. Cumulative. Zero without one.
+    /// A journal that says less than the counter has heard is an old copy, and refunds nothing.
+    public var unlocked: Amount
 
     public init(
         granted: Amount = .zero, released: Amount = .zero, spent: Amount = .zero,
         held: Amount = .zero, overrun: Amount = .zero, wish: LeaseWish? = nil,
-        recallEpoch: UInt64 = 0
+        recallEpoch: UInt64 = 0, unlocked: Amount = .zero
     ) {
         self.granted = granted
         self.released = released
@@ -58,6 +73,7 @@ public struct LeaseReport: Hashable, Sendable {
         self.overrun = overrun
         self.wish = wish
         self.recallEpoch = recallEpoch
+        self.unlocked = unlocked
     }
 }
 
@@ -80,6 +96,9 @@ public struct LeaseGrant: Hashable, Sendable {
     public var isFrozen: Bool
     /// The period is over or the cap is gone: nothing more is granted here, settling goes on.
     public var isClosed: Bool
+    /// The store may have lost writes: for a lease's lifetime the counter listens to what edges hold
+    /// before it grants anything.
+    public var isLearning: Bool
     /// The newest wish whose need cannot be met now although every reachable holder was asked.
     public var unmetWish: UInt64
 
@@ -87,7 +106,7 @@ public struct LeaseGrant: Hashable, Sendable {
         granted: Amount, released: Amount = .zero, spent: Amount = .zero,
         totalSpent: Amount = .zero, totalHeld: Amount = .zero, exposure: Amount = .zero,
         limit: Amount, isCentral: Bool = false, isFrozen: Bool = false, isClosed: Bool = false,
-        unmetWish: UInt64 = 0
+        isLearning: Bool = false, unmetWish: UInt64 = 0
     ) {
         self.granted = granted
         self.released = released
@@ -99,6 +118,7 @@ public struct LeaseGrant: Hashable, Sendable {
         self.isCentral = isCentral
         self.isFrozen = isFrozen
         self.isClosed = isClosed
+        self.isLearning = isLearning
         self.unmetWish = unmetWish
     }
 }

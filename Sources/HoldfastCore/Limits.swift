@@ -17,6 +17,9 @@ public enum Limits {
     /// UTF-8 bytes of a cap's name.
     public static let capNameByteCountMax = 128
 
+    /// UTF-8 bytes of an edge's name: a host name has at most 253.
+    public static let edgeNameByteCountMax = 256
+
     /// Caps that one request may be counted against.
     public static let capsPerRequestMax = 32
 

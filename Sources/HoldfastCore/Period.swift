@@ -113,25 +113,25 @@ public struct ZoneOffsets: Hashable, Sendable {
     func start(ofLocalDay day: Int64) -> UnixTime {
         let midnight = day * 86_400
         let reach: Int64 = 16 * 3_600
-        var best: Int64?
+        var crossings: [Int64] = []
         let first = transitionCount(upTo: UnixTime(midnight - 2 * reach))
         let nearby = transitions[first..<transitionCount(upTo: UnixTime(midnight + 2 * reach))]
         let offsets =
             [offsetSeconds(at: UnixTime(midnight - 2 * reach))] + nearby.map(\.offsetSeconds)
         for offset in offsets {
             let candidate = midnight - offset
-            if offsetSeconds(at: UnixTime(candidate)) == offset {
-                best = max(best ?? candidate, candidate)
-            }
+            if offsetSeconds(at: UnixTime(candidate)) == offset { crossings.append(candidate) }
         }
         for transition in nearby {
             let before = transition.at.seconds - 1
             let wasBefore = before + offsetSeconds(at: UnixTime(before)) < midnight
             let isAfter = transition.at.seconds + transition.offsetSeconds >= midnight
-            if wasBefore && isAfter { best = max(best ?? before, transition.at.seconds) }
+            if wasBefore && isAfter { crossings.append(transition.at.seconds) }
         }
-        guard let best else { preconditionFailure("local day \(day) has no start") }
-        return UnixTime(best)
+        guard let last = crossings.max() else {
+            preconditionFailure("local day \(day) has no start")
+        }
+        return UnixTime(last)
     }
 }
 

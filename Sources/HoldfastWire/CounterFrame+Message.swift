@@ -13,6 +13,7 @@ extension CounterFrame {
             out.welcome.keyPepper = Data(welcome.keyPepper)
             out.welcome.counterTimeMs = welcome.counterTimeMilliseconds
             out.welcome.leaseTtlMs = welcome.leaseTTLMilliseconds
+            out.welcome.counter = welcome.counter
         case .grants(let entries, let time):
             out.grants.entries = entries.map(\.message)
             out.grants.counterTimeMs = time
@@ -35,7 +36,7 @@ extension CounterFrame {
         case .keysChanged: out.keysChanged = .init()
         case .sessionClosed: out.sessionClosed = .init()
         case .rejected(let rejection):
-            out.rejected.reason = .init(rawValue: rejection.reason.rawValue) ?? .unknown
+            out.rejected.reason = rejection.reason.message
             out.rejected.message = rejection.message
             out.rejected.reference = rejection.reference
         case .pong(let number, let time):
@@ -48,16 +49,13 @@ extension CounterFrame {
     init(_ message: CounterMessage) throws(WireError) {
         switch message.kind {
         case .welcome(let welcome):
-            self = .welcome(
-                Welcome(
-                    protocolVersion: welcome.protocolVersion,
-                    session: SessionID(welcome.session), keyPepper: Array(welcome.keyPepper),
-                    counterTimeMilliseconds: welcome.counterTimeMs,
-                    leaseTTLMilliseconds: welcome.leaseTtlMs))
+            self = .welcome(try Welcome(welcome))
         case .grants(let grants):
             var entries: [GrantEntry] = []
             for entry in grants.entries { entries.append(try GrantEntry(entry)) }
-            self = .grants(entries, counterTimeMilliseconds: grants.counterTimeMs)
+            self = .grants(
+                entries,
+                counterTimeMilliseconds: try time(grants.counterTimeMs, "counter_time_ms"))
         case .recall(let recall):
             self = .recall(reference: recall.reference, epoch: recall.epoch)
         case .policy(let policy): self = .policy(try EdgePolicy(policy))
@@ -67,14 +65,44 @@ extension CounterFrame {
         case .keysChanged: self = .keysChanged
         case .sessionClosed: self = .sessionClosed
         case .rejected(let rejected):
+            guard let reason = Rejection.Reason(rawValue: rejected.reason.rawValue) else {
+                throw .malformed(field: "reason")
+            }
             self = .rejected(
                 Rejection(
-                    reason: Rejection.Reason(rawValue: rejected.reason.rawValue) ?? .unknown,
-                    message: rejected.message, reference: rejected.reference))
+                    reason: reason, message: rejected.message, reference: rejected.reference))
         case .pong(let pong):
-            self = .pong(pong.number, counterTimeMilliseconds: pong.counterTimeMs)
+            self = .pong(
+                pong.number,
+                counterTimeMilliseconds: try time(pong.counterTimeMs, "counter_time_ms"))
         case nil:
             throw .unknownFrame
+        }
+    }
+}
+
+extension CounterFrame.Welcome {
+    init(_ message: Holdfast_Lease_V1_Welcome) throws(WireError) {
+        // 0 stands for no session: an edge that took it would ask for another one each time.
+        guard message.session != 0 else { throw .malformed(field: "session") }
+        self.init(
+            protocolVersion: message.protocolVersion, session: SessionID(message.session),
+            keyPepper: Array(message.keyPepper),
+            counterTimeMilliseconds: try time(message.counterTimeMs, "counter_time_ms"),
+            leaseTTLMilliseconds: message.leaseTtlMs, counter: message.counter)
+    }
+}
+
+extension Rejection.Reason {
+    fileprivate var message: Holdfast_Lease_V1_Rejected.Reason {
+        switch self {
+        case .unknown: .unknown
+        case .protocolVersion: .protocolVersion
+        case .sessionClosed: .sessionClosed
+        case .sessionUnknown: .sessionUnknown
+        case .malformed: .malformed
+        case .notBelieved: .notBelieved
+        case .unavailable: .unavailable
         }
     }
 }
@@ -84,6 +112,8 @@ extension GrantEntry {
         static let central: UInt32 = 1
         static let frozen: UInt32 = 2
         static let closed: UInt32 = 4
+        static let learning: UInt32 = 8
+        static let all = central | frozen | closed | learning
     }
 
     var message: Holdfast_Lease_V1_GrantEntry {
@@ -99,11 +129,13 @@ extension GrantEntry {
         out.unmetWish = grant.unmetWish
         out.flags =
             (grant.isCentral ? Flag.central : 0) | (grant.isFrozen ? Flag.frozen : 0)
-            | (grant.isClosed ? Flag.closed : 0)
+            | (grant.isClosed ? Flag.closed : 0) | (grant.isLearning ? Flag.learning : 0)
         return out
     }
 
     init(_ message: Holdfast_Lease_V1_GrantEntry) throws(WireError) {
+        // Each flag takes something away: to pass over one would be to spend more than is allowed.
+        guard message.flags & ~Flag.all == 0 else { throw .malformed(field: "flags") }
         self.init(
             reference: message.reference,
             grant: LeaseGrant(
@@ -115,6 +147,7 @@ extension GrantEntry {
                 exposure: Amount(message.exposure), limit: try amount(message.limit, "limit"),
                 isCentral: message.flags & Flag.central != 0,
                 isFrozen: message.flags & Flag.frozen != 0,
-                isClosed: message.flags & Flag.closed != 0, unmetWish: message.unmetWish))
+                isClosed: message.flags & Flag.closed != 0,
+                isLearning: message.flags & Flag.learning != 0, unmetWish: message.unmetWish))
     }
 }

@@ -4,6 +4,9 @@ import HoldfastCore
 typealias EdgeMessage = Holdfast_Lease_V1_EdgeFrame
 
 extension EdgeFrame {
+    /// Of an HMAC-SHA-256.
+    private static let digestByteCount = 32
+
     var message: EdgeMessage {
         var out = EdgeMessage()
         switch self {
@@ -11,6 +14,7 @@ extension EdgeFrame {
             out.hello.protocolVersion = hello.protocolVersion
             out.hello.edgeName = hello.edgeName
             out.hello.session = hello.session?.rawValue ?? 0
+            out.hello.isFinal = hello.isFinal
         case .report(let entries):
             out.report.entries = entries.map(\.message)
         case .closeSession(let entries):
@@ -27,16 +31,15 @@ extension EdgeFrame {
     init(_ message: EdgeMessage) throws(WireError) {
         switch message.kind {
         case .hello(let hello):
-            let session = hello.session == 0 ? nil : SessionID(hello.session)
-            self = .hello(
-                Hello(
-                    protocolVersion: hello.protocolVersion, edgeName: hello.edgeName,
-                    session: session))
+            self = .hello(try Hello(hello))
         case .report(let report):
             self = .report(try Self.entries(report.entries))
         case .closeSession(let close):
             self = .closeSession(try Self.entries(close.entries))
         case .resolveKey(let resolve):
+            guard resolve.digest.count == Self.digestByteCount else {
+                throw .malformed(field: "digest")
+            }
             self = .resolveKey(request: resolve.request, digest: Array(resolve.digest))
         case .ping(let ping):
             self = .ping(ping.number)
@@ -48,13 +51,23 @@ extension EdgeFrame {
     private static func entries(
         _ messages: [Holdfast_Lease_V1_ReportEntry]
     ) throws(WireError) -> [ReportEntry] {
-        guard messages.count <= Limits.reportEntryCountMax else {
-            throw .tooManyEntries(messages.count)
-        }
         var entries: [ReportEntry] = []
         entries.reserveCapacity(messages.count)
         for message in messages { entries.append(try ReportEntry(message)) }
         return entries
+    }
+}
+
+extension EdgeFrame.Hello {
+    init(_ message: Holdfast_Lease_V1_Hello) throws(WireError) {
+        let session = message.session == 0 ? nil : SessionID(message.session)
+        // The last report of no session would be the first one of a new session.
+        guard session != nil || !message.isFinal else { throw .malformed(field: "is_final") }
+        self.init(
+            protocolVersion: message.protocolVersion,
+            edgeName: try text(
+                message.edgeName, atMost: Limits.edgeNameByteCountMax, "edge_name"),
+            session: session, isFinal: message.isFinal)
     }
 }
 
@@ -73,18 +86,13 @@ extension ReportEntry {
             out.ceiling = wish.ceiling.rawValue
         }
         out.recallEpoch = report.recallEpoch
+        out.unlocked = report.unlocked.rawValue
         if let key { out.key = key.text }
         return out
     }
 
     init(_ message: Holdfast_Lease_V1_ReportEntry) throws(WireError) {
-        var key: AccountKey?
-        if !message.key.isEmpty {
-            guard let parsed = AccountKey(text: message.key) else {
-                throw .malformed(field: "key")
-            }
-            key = parsed
-        }
+        let key = message.key.isEmpty ? nil : try AccountKey(reported: message.key)
         var wish: LeaseWish?
         if message.wishNumber != 0 {
             wish = LeaseWish(
@@ -99,12 +107,18 @@ extension ReportEntry {
                 spent: try amount(message.spent, "spent"),
                 held: try amount(message.held, "held"),
                 overrun: try amount(message.overrun, "overrun"), wish: wish,
-                recallEpoch: message.recallEpoch))
+                recallEpoch: message.recallEpoch,
+                unlocked: try amount(message.unlocked, "unlocked")))
     }
 }
 
-/// Amounts are bounded where they enter the process; past this the engines may add them.
-func amount(_ value: UInt64, _ field: String) throws(WireError) -> Amount {
-    guard value <= Limits.amountMax else { throw .amountOutOfBounds(field: field) }
-    return Amount(value)
+extension AccountKey {
+    /// A key becomes a row of the store: what no cap can have is not taken.
+    init(reported text: String) throws(WireError) {
+        guard let key = AccountKey(text: text), key.cap.utf8.count <= Limits.capNameByteCountMax,
+            key.values.count <= ScopeDimension.allCases.count,
+            key.values.allSatisfy({ $0.utf8.count <= Limits.scopeValueByteCountMax })
+        else { throw .malformed(field: "key") }
+        self = key
+    }
 }

@@ -1,3 +1,4 @@
+public import HoldfastCore
 internal import SwiftProtobuf
 
 /// Bytes ⇄ frames.
@@ -14,11 +15,15 @@ public enum FrameCodec {
 
     /// `payload` is one frame without its length header.
     public static func decodeEdgeFrame(_ payload: [UInt8]) throws(WireError) -> EdgeFrame {
-        try EdgeFrame(parse(payload))
+        // Report and CloseSession have entries.
+        try checkEntryCount(FieldScan.entryCount(in: payload, ofFields: [2, 4]))
+        return try EdgeFrame(parse(payload))
     }
 
     public static func decodeCounterFrame(_ payload: [UInt8]) throws(WireError) -> CounterFrame {
-        try CounterFrame(parse(payload))
+        // Grants has entries.
+        try checkEntryCount(FieldScan.entryCount(in: payload, ofFields: [2]))
+        return try CounterFrame(parse(payload))
     }
 
     private static func parse<M: Message>(_ payload: [UInt8]) throws(WireError) -> M {

@@ -12,9 +12,17 @@ extension EdgePolicy {
 
     init(_ message: Holdfast_Lease_V1_Policy) throws(WireError) {
         var caps: [Cap] = []
-        for rule in message.caps { caps.append(try Cap(rule)) }
+        var names: Set<String> = []
+        for rule in message.caps {
+            let cap = try Cap(rule)
+            // Two caps of one name would share their accounts.
+            guard names.insert(cap.name).inserted else { throw .malformed(field: "name") }
+            caps.append(cap)
+        }
         let windows = try PolicyWindows(message.windows)
-        guard windows.caps.count == caps.count else { throw .malformed(field: "windows") }
+        guard windows.caps.count == caps.count, windows.policyVersion == message.version else {
+            throw .malformed(field: "windows")
+        }
         self.init(
             version: message.version, caps: caps, prices: message.prices, windows: windows)
     }
@@ -43,18 +51,21 @@ extension PolicyWindows {
         var caps: [[PeriodWindow]] = []
         for cap in message.caps {
             var spans: [PeriodWindow] = []
-            for span in cap.spans {
-                guard span.startsAt < span.endsAt else { throw .malformed(field: "window") }
-                spans.append(
-                    PeriodWindow(
-                        id: span.id, startsAt: UnixTime(span.startsAt),
-                        endsAt: UnixTime(span.endsAt)))
-            }
+            for span in cap.spans { spans.append(try PeriodWindow(span)) }
             caps.append(spans)
         }
         self.init(
             policyVersion: message.policyVersion, caps: caps,
-            counterTimeMilliseconds: message.counterTimeMs)
+            counterTimeMilliseconds: try time(message.counterTimeMs, "counter_time_ms"))
+    }
+}
+
+extension PeriodWindow {
+    fileprivate init(_ message: Holdfast_Lease_V1_PeriodSpan) throws(WireError) {
+        let start = try time(message.startsAt, "starts_at")
+        let end = try time(message.endsAt, "ends_at")
+        guard start < end else { throw .malformed(field: "window") }
+        self.init(id: message.id, startsAt: UnixTime(start), endsAt: UnixTime(end))
     }
 }
 
@@ -73,27 +84,29 @@ extension Cap {
     }
 
     fileprivate init(_ message: Holdfast_Lease_V1_CapRule) throws(WireError) {
-        guard let unit = UInt8(exactly: message.unit).flatMap(CapUnit.init(rawValue:)) else {
-            throw .malformed(field: "unit")
-        }
-        guard let period = UInt8(exactly: message.period).flatMap(PeriodKind.init(rawValue:))
-        else { throw .malformed(field: "period") }
-        guard let mode = UInt8(exactly: message.mode).flatMap(CapMode.init(rawValue:)) else {
-            throw .malformed(field: "mode")
-        }
+        let name = try text(message.name, atMost: Limits.capNameByteCountMax, "name")
+        // The text of an account of such a cap is no key.
+        guard !name.isEmpty else { throw .malformed(field: "name") }
         self.init(
-            name: message.name, unit: unit, limit: try amount(message.limit, "limit"),
-            period: period, zone: message.zone, scope: try scopeValues(message.scope),
-            each: try scopeDimensions(message.each), mode: mode)
+            name: name, unit: try known(message.unit, "unit"),
+            limit: try amount(message.limit, "limit"),
+            period: try known(message.period, "period"), zone: message.zone,
+            scope: try scopeValues(message.scope, "scope"),
+            each: try scopeDimensions(message.each, "each"), mode: try known(message.mode, "mode"))
     }
 }
 
 extension KeyPolicy {
     init?(_ answer: Holdfast_Lease_V1_KeyAnswer) throws(WireError) {
         guard answer.found else { return nil }
+        let callerSettable = try scopeDimensions(answer.callerSettable, "caller_settable")
+        // The others say who pays and what is called: a caller who sets them chooses the cap.
+        guard callerSettable.allSatisfy(\.isCallerSettable) else {
+            throw .malformed(field: "caller_settable")
+        }
         self.init(
-            name: answer.name, fixed: try scopeValues(answer.fixed),
-            callerSettable: Set(try scopeDimensions(answer.callerSettable)))
+            name: try text(answer.name, atMost: Limits.scopeValueByteCountMax, "name"),
+            fixed: try scopeValues(answer.fixed, "fixed"), callerSettable: Set(callerSettable))
     }
 }
 
@@ -108,22 +121,25 @@ func scopeMessages(_ scope: [ScopeDimension: String]) -> [Holdfast_Lease_V1_Scop
 }
 
 private func scopeValues(
-    _ messages: [Holdfast_Lease_V1_ScopeValue]
+    _ messages: [Holdfast_Lease_V1_ScopeValue], _ field: String
 ) throws(WireError) -> [ScopeDimension: String] {
+    let dimensions = try scopeDimensions(messages.map(\.dimension), field)
     var out: [ScopeDimension: String] = [:]
-    for message in messages { out[try scopeDimension(message.dimension)] = message.value }
-    return out
-}
-
-private func scopeDimensions(_ values: [UInt32]) throws(WireError) -> [ScopeDimension] {
-    var out: [ScopeDimension] = []
-    for value in values { out.append(try scopeDimension(value)) }
-    return out
-}
-
-private func scopeDimension(_ value: UInt32) throws(WireError) -> ScopeDimension {
-    guard let dimension = UInt8(exactly: value).flatMap(ScopeDimension.init(rawValue:)) else {
-        throw .malformed(field: "dimension")
+    for (dimension, message) in zip(dimensions, messages) {
+        out[dimension] = try text(message.value, atMost: Limits.scopeValueByteCountMax, "value")
     }
-    return dimension
+    return out
+}
+
+/// Each at most once: which of two values counts would be a guess.
+private func scopeDimensions(
+    _ values: [UInt32], _ field: String
+) throws(WireError) -> [ScopeDimension] {
+    var out: [ScopeDimension] = []
+    for value in values {
+        let dimension: ScopeDimension = try known(value, "dimension")
+        guard !out.contains(dimension) else { throw .malformed(field: field) }
+        out.append(dimension)
+    }
+    return out
 }

@@ -43,6 +43,19 @@ import Testing
                 == "tenant=acme, model=m, each user")
     }
 
+    @Test func `an account is described by its values`() {
+        let perUser = cap(scope: [.tenant: "acme"], each: [.user, .model])
+        let account = AccountKey(
+            cap: "c", unit: .usd, period: .day, periodID: 1, values: ["u-17", "gpt"])
+        #expect(perUser.scopeDescription(of: account) == "tenant=acme, user=u-17, model=gpt")
+        let all = AccountKey(cap: "c", unit: .usd, period: .day, periodID: 1, values: [])
+        #expect(cap().scopeDescription(of: all) == "global")
+    }
+
+    @Test func `modes have names`() {
+        #expect([CapMode.enforce, .observe].map(\.name) == ["enforce", "observe"])
+    }
+
     @Test func `a limit above the largest amount stops the process`() async {
         await #expect(processExitsWith: .failure) {
             _ = Cap(

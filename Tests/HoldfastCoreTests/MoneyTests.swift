@@ -41,6 +41,13 @@ import Testing
         if nanos <= Limits.amountMax { #expect(NanoUSD(dollars: text) == NanoUSD(nanos)) }
     }
 
+    @Test func `sums are exact up to the last nano-dollar`() {
+        #expect(NanoUSD(1) + NanoUSD(2) == NanoUSD(3))
+        #expect(NanoUSD(.max - 1) + NanoUSD(1) == NanoUSD(.max))
+        #expect(NanoUSD(1) < NanoUSD(2))
+        #expect(!(NanoUSD(2) < NanoUSD(2)))
+    }
+
     @Test func `a sum that does not fit stops the process`() async {
         await #expect(processExitsWith: .failure) {
             _ = NanoUSD(.max) + NanoUSD(1)
@@ -49,6 +56,19 @@ import Testing
 }
 
 @Suite struct `Amounts` {
+    @Test func `sums and differences are exact`() {
+        var amount = Amount(5) + Amount(3)
+        #expect(amount == Amount(8))
+        amount += Amount(.max - 8)
+        #expect(amount == Amount(.max))
+        amount -= Amount(.max - 1)
+        #expect(amount == Amount(1))
+        #expect(amount - Amount(1) == .zero)
+        #expect(Amount(.max) - .zero == Amount(.max))
+        #expect(Amount(1) < Amount(2))
+        #expect(!(Amount(2) < Amount(2)))
+    }
+
     @Test func `excess is zero unless larger`() {
         #expect(Amount(5).excess(over: Amount(3)) == Amount(2))
         #expect(Amount(3).excess(over: Amount(3)) == .zero)
@@ -81,6 +101,13 @@ import Testing
         ] as [(UInt64, CapUnit, String)])
     func `amounts are printed in their unit`(raw: UInt64, unit: CapUnit, text: String) {
         #expect(Amount(raw).formatted(unit) == text)
+    }
+
+    @Test func `programs read amounts without signs and separators`() {
+        #expect(Amount(500_000_000).plain(.usd) == "0.50")
+        #expect(Amount(.max).plain(.usd) == "18446744073.709551615")
+        #expect(Amount(12_000_000).plain(.tokens) == "12000000")
+        #expect(CapUnit.allCases.map(\.name) == ["usd", "tokens"])
     }
 }
 

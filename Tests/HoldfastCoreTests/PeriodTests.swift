@@ -75,6 +75,44 @@ import Testing
                 ends: "2026-01-12T05:00:00Z", zone: Self.newYork))
     }
 
+    /// São Paulo in 2018: midnight came twice on 18 February, and not at all on 4 November.
+    private static let saoPaulo = ZoneOffsets(
+        initialOffsetSeconds: -7_200,
+        transitions: [
+            .init(at: UnixTime(1_518_919_200), offsetSeconds: -10_800),
+            .init(at: UnixTime(1_541_300_400), offsetSeconds: -7_200),
+        ])
+
+    @Test(arguments: [
+        ("2018-02-17", "2018-02-17T02:00:00Z", "2018-02-18T03:00:00Z"),
+        ("2018-02-18", "2018-02-18T03:00:00Z", "2018-02-19T03:00:00Z"),
+        ("2018-11-03", "2018-11-03T03:00:00Z", "2018-11-04T03:00:00Z"),
+        ("2018-11-04", "2018-11-04T03:00:00Z", "2018-11-05T02:00:00Z"),
+    ])
+    func `a day starts at its last midnight, or when clocks jump over it`(
+        date: String, starts: String, ends: String
+    ) {
+        check(
+            Row(
+                kind: .day, at: seconds(date) + 15 * 3_600, starts: starts, ends: ends,
+                zone: Self.saoPaulo))
+    }
+
+    /// 23:30 local time comes twice; the second time is still the day before.
+    @Test func `a day does not begin before clocks have gone back across its midnight`() {
+        let first = seconds("2018-02-18") + 5_400
+        for time in [first, first + 3_600] {
+            let window = PeriodKind.day.window(containing: UnixTime(time), in: Self.saoPaulo)
+            #expect(window.startsAt.rfc3339 == "2018-02-17T02:00:00Z")
+        }
+    }
+
+    @Test func `an empty period stops the process`() async {
+        await #expect(processExitsWith: .failure) {
+            _ = PeriodWindow(id: 1, startsAt: UnixTime(5), endsAt: UnixTime(5))
+        }
+    }
+
     @Test func `hours of a zone that is off by half an hour start at half past`() {
         check(
             Row(

@@ -9,13 +9,23 @@ enum Samples {
     static let report = LeaseReport(
         granted: Amount(9_000), released: Amount(1_000), spent: Amount(2_000), held: Amount(3_000),
         overrun: Amount(40),
-        wish: LeaseWish(number: 7, need: Amount(10_000), ceiling: Amount(20_000)), recallEpoch: 5)
+        wish: LeaseWish(number: 7, need: Amount(10_000), ceiling: Amount(20_000)), recallEpoch: 5,
+        unlocked: Amount(6_000))
 
     static let grant = LeaseGrant(
         granted: Amount(9_000), released: Amount(1_000), spent: Amount(2_000),
         totalSpent: Amount(30_000), totalHeld: Amount(4_000), exposure: Amount(.max),
         limit: Amount(Limits.amountMax), isCentral: true, isFrozen: true, isClosed: true,
-        unmetWish: 6)
+        isLearning: true, unmetWish: 6)
+
+    /// Each flag alone, so that none can stand for another.
+    static let flags: [GrantEntry] = [
+        \LeaseGrant.isCentral, \.isFrozen, \.isClosed, \.isLearning,
+    ].map { flag in
+        var grant = LeaseGrant(granted: .zero, limit: .zero)
+        grant[keyPath: flag] = true
+        return GrantEntry(reference: 3, grant: grant)
+    }
 
     static let windows = PolicyWindows(
         policyVersion: 8,
@@ -39,6 +49,7 @@ enum Samples {
 
     static let edgeFrames: [EdgeFrame] = [
         .hello(.init(edgeName: "edge-1", session: SessionID(12))),
+        .hello(.init(edgeName: "edge-1", session: SessionID(.max), isFinal: true)),
         .hello(.init(protocolVersion: 9, edgeName: "", session: nil)),
         .report([
             ReportEntry(reference: 1, key: key, report: report),
@@ -55,12 +66,13 @@ enum Samples {
             .welcome(
                 .init(
                     session: SessionID(12), keyPepper: [1, 2, 3],
-                    counterTimeMilliseconds: 1_795_000_000_123, leaseTTLMilliseconds: 30_000)),
+                    counterTimeMilliseconds: 1_795_000_000_123, leaseTTLMilliseconds: 30_000,
+                    counter: "counter-b")),
             .grants(
                 [
                     GrantEntry(reference: 1, grant: grant),
                     GrantEntry(reference: 2, grant: LeaseGrant(granted: .zero, limit: .zero)),
-                ], counterTimeMilliseconds: -1),
+                ] + flags, counterTimeMilliseconds: -1),
             .recall(reference: 1, epoch: 5),
             .policy(policy),
             .windows(windows),

@@ -214,6 +214,9 @@ nonisolated struct Holdfast_Lease_V1_Hello: Sendable {
   /// The session to go on with; 0 asks for a new one.
   var session: UInt64 = 0
 
+  /// Comes only to deliver the last report of `session`, also when that is closed already.
+  var isFinal: Bool = false
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -236,6 +239,9 @@ nonisolated struct Holdfast_Lease_V1_Welcome: Sendable {
 
   /// An edge that has not heard from a counter for so long admits nothing new.
   var leaseTtlMs: UInt32 = 0
+
+  /// The counter's name: accounts are placed on counters by it.
+  var counter: String = String()
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -279,6 +285,9 @@ nonisolated struct Holdfast_Lease_V1_ReportEntry: Sendable {
   var ceiling: UInt64 = 0
 
   var recallEpoch: UInt64 = 0
+
+  /// With a journal: the most that it lets spent + held become.
+  var unlocked: UInt64 = 0
 
   var key: String = String()
 
@@ -324,7 +333,7 @@ nonisolated struct Holdfast_Lease_V1_GrantEntry: Sendable {
 
   var unmetWish: UInt64 = 0
 
-  /// Bits: 1 central, 2 frozen, 4 closed.
+  /// Bits: 1 central, 2 frozen, 4 closed, 8 learning.
   var flags: UInt32 = 0
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -954,7 +963,7 @@ nonisolated extension Holdfast_Lease_V1_CounterFrame: SwiftProtobuf.Message, Swi
 
 nonisolated extension Holdfast_Lease_V1_Hello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Hello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{3}edge_name\0\u{1}session\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{3}edge_name\0\u{1}session\0\u{3}is_final\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -965,6 +974,7 @@ nonisolated extension Holdfast_Lease_V1_Hello: SwiftProtobuf.Message, SwiftProto
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.protocolVersion) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.edgeName) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.session) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.isFinal) }()
       default: break
       }
     }
@@ -980,6 +990,9 @@ nonisolated extension Holdfast_Lease_V1_Hello: SwiftProtobuf.Message, SwiftProto
     if self.session != 0 {
       try visitor.visitSingularUInt64Field(value: self.session, fieldNumber: 3)
     }
+    if self.isFinal != false {
+      try visitor.visitSingularBoolField(value: self.isFinal, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -987,6 +1000,7 @@ nonisolated extension Holdfast_Lease_V1_Hello: SwiftProtobuf.Message, SwiftProto
     if lhs.protocolVersion != rhs.protocolVersion {return false}
     if lhs.edgeName != rhs.edgeName {return false}
     if lhs.session != rhs.session {return false}
+    if lhs.isFinal != rhs.isFinal {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -994,7 +1008,7 @@ nonisolated extension Holdfast_Lease_V1_Hello: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Holdfast_Lease_V1_Welcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Welcome"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{1}session\0\u{3}key_pepper\0\u{3}counter_time_ms\0\u{3}lease_ttl_ms\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{1}session\0\u{3}key_pepper\0\u{3}counter_time_ms\0\u{3}lease_ttl_ms\0\u{1}counter\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1007,6 +1021,7 @@ nonisolated extension Holdfast_Lease_V1_Welcome: SwiftProtobuf.Message, SwiftPro
       case 3: try { try decoder.decodeSingularBytesField(value: &self.keyPepper) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self.counterTimeMs) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.leaseTtlMs) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.counter) }()
       default: break
       }
     }
@@ -1028,6 +1043,9 @@ nonisolated extension Holdfast_Lease_V1_Welcome: SwiftProtobuf.Message, SwiftPro
     if self.leaseTtlMs != 0 {
       try visitor.visitSingularUInt32Field(value: self.leaseTtlMs, fieldNumber: 5)
     }
+    if !self.counter.isEmpty {
+      try visitor.visitSingularStringField(value: self.counter, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1037,6 +1055,7 @@ nonisolated extension Holdfast_Lease_V1_Welcome: SwiftProtobuf.Message, SwiftPro
     if lhs.keyPepper != rhs.keyPepper {return false}
     if lhs.counterTimeMs != rhs.counterTimeMs {return false}
     if lhs.leaseTtlMs != rhs.leaseTtlMs {return false}
+    if lhs.counter != rhs.counter {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1074,7 +1093,7 @@ nonisolated extension Holdfast_Lease_V1_Report: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Holdfast_Lease_V1_ReportEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".ReportEntry"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reference\0\u{1}granted\0\u{1}released\0\u{1}spent\0\u{1}held\0\u{1}overrun\0\u{3}wish_number\0\u{1}need\0\u{1}ceiling\0\u{3}recall_epoch\0\u{2}\u{5}key\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}reference\0\u{1}granted\0\u{1}released\0\u{1}spent\0\u{1}held\0\u{1}overrun\0\u{3}wish_number\0\u{1}need\0\u{1}ceiling\0\u{3}recall_epoch\0\u{1}unlocked\0\u{2}\u{4}key\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1092,6 +1111,7 @@ nonisolated extension Holdfast_Lease_V1_ReportEntry: SwiftProtobuf.Message, Swif
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.need) }()
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.ceiling) }()
       case 10: try { try decoder.decodeSingularUInt64Field(value: &self.recallEpoch) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.unlocked) }()
       case 15: try { try decoder.decodeSingularStringField(value: &self.key) }()
       default: break
       }
@@ -1129,6 +1149,9 @@ nonisolated extension Holdfast_Lease_V1_ReportEntry: SwiftProtobuf.Message, Swif
     if self.recallEpoch != 0 {
       try visitor.visitSingularUInt64Field(value: self.recallEpoch, fieldNumber: 10)
     }
+    if self.unlocked != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unlocked, fieldNumber: 11)
+    }
     if !self.key.isEmpty {
       try visitor.visitSingularStringField(value: self.key, fieldNumber: 15)
     }
@@ -1146,6 +1169,7 @@ nonisolated extension Holdfast_Lease_V1_ReportEntry: SwiftProtobuf.Message, Swif
     if lhs.need != rhs.need {return false}
     if lhs.ceiling != rhs.ceiling {return false}
     if lhs.recallEpoch != rhs.recallEpoch {return false}
+    if lhs.unlocked != rhs.unlocked {return false}
     if lhs.key != rhs.key {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -1,5 +1,3 @@
-public import HoldfastCore
-
 /// The protocol version this build speaks. A counter refuses other versions by name.
 public let leaseProtocolVersion: UInt32 = 1
 
@@ -17,13 +15,18 @@ public enum EdgeFrame: Sendable, Equatable {
         public var edgeName: String
         /// The session to go on with; `nil` asks for a new one.
         public var session: SessionID?
+        /// Comes only to deliver the last report of `session`, also when that is closed already:
+        /// such a report can only refund.
+        public var isFinal: Bool
 
         public init(
-            protocolVersion: UInt32 = leaseProtocolVersion, edgeName: String, session: SessionID?
+            protocolVersion: UInt32 = leaseProtocolVersion, edgeName: String, session: SessionID?,
+            isFinal: Bool = false
         ) {
             self.protocolVersion = protocolVersion
             self.edgeName = edgeName
             self.session = session
+            self.isFinal = isFinal
         }
     }
 }
@@ -60,16 +63,20 @@ public enum CounterFrame: Sendable, Equatable {
         public var keyPepper: [UInt8]
         public var counterTimeMilliseconds: Int64
         public var leaseTTLMilliseconds: UInt32
+        /// The counter's name: accounts are placed on counters by it.
+        public var counter: String
 
         public init(
             protocolVersion: UInt32 = leaseProtocolVersion, session: SessionID,
-            keyPepper: [UInt8], counterTimeMilliseconds: Int64, leaseTTLMilliseconds: UInt32
+            keyPepper: [UInt8], counterTimeMilliseconds: Int64, leaseTTLMilliseconds: UInt32,
+            counter: String = ""
         ) {
             self.protocolVersion = protocolVersion
             self.session = session
             self.keyPepper = keyPepper
             self.counterTimeMilliseconds = counterTimeMilliseconds
             self.leaseTTLMilliseconds = leaseTTLMilliseconds
+            self.counter = counter
         }
     }
 }
@@ -134,14 +141,4 @@ public struct Rejection: Error, Sendable, Equatable {
         self.message = message
         self.reference = reference
     }
-}
-
-/// Why bytes were not taken as a frame. The connection they came on is closed.
-public enum WireError: Error, Sendable, Equatable {
-    case frameTooLarge(byteCount: Int)
-    case notAFrame
-    case unknownFrame
-    case amountOutOfBounds(field: String)
-    case malformed(field: String)
-    case tooManyEntries(Int)
 }

@@ -1,0 +1,1 @@
+../../../Sources/HoldfastStore/AccountRecord.swift

@@ -1,0 +1,1 @@
+../../../Sources/HoldfastStore/CRC32C.swift

@@ -1,0 +1,1 @@
+../../../Sources/HoldfastTransport/FrameChannel.swift

@@ -1,0 +1,1 @@
+../../../Tests/HoldfastWireTests/Samples.swift
