@@ -8,12 +8,13 @@ import HoldfastLedger
 ///     1          1     bit 0: frozen; the other bits are 0
 ///     2          8     base
 ///     10         4     n, the number of lines
-///     14 + 40i   8     session of line i; ascending, each once
-///     22 + 40i   8     granted
-///     30 + 40i   8     released
-///     38 + 40i   8     spent
-///     46 + 40i   8     overrun
-///     14 + 40n   4     CRC-32C of the key's text, the version (8 bytes) and all bytes before
+///     14 + 48i   8     session of line i; ascending, each once
+///     22 + 48i   8     granted
+///     30 + 48i   8     released
+///     38 + 48i   8     spent
+///     46 + 48i   8     overrun
+///     54 + 48i   8     unlocked
+///     14 + 48n   4     CRC-32C of the key's text, the version (8 bytes) and all bytes before
 ///
 /// The checksum covers key and version too, so that a sound value under the wrong key, or an old
 /// one under a new version, is found as well.
@@ -21,10 +22,10 @@ enum AccountRecord {
     static let format: UInt8 = 1
 
     private static let headByteCount = 14
-    private static let lineByteCount = 40
+    private static let lineByteCount = 48
     private static let checksumByteCount = 4
 
-    /// Why bytes are not the account that was stored under a key.
+    /// Why a row is not the account that was stored under its key.
     enum Damage: Error, Equatable, CustomStringConvertible {
         case unknownFormat(UInt8)
         case wrongLength
@@ -32,6 +33,7 @@ enum AccountRecord {
         case unknownFlags
         case linesOutOfOrder
         case amountOutOfBounds
+        case wrongColumns
 
         var description: String {
             switch self {
@@ -41,6 +43,7 @@ enum AccountRecord {
             case .unknownFlags: "it has unknown flags"
             case .linesOutOfOrder: "its sessions are out of order"
             case .amountOutOfBounds: "it has an amount above the largest allowed"
+            case .wrongColumns: "its row has values of the wrong type"
             }
         }
     }
@@ -56,7 +59,7 @@ enum AccountRecord {
         append(UInt32(account.lines.count), to: &bytes)
         for line in account.lines {
             append(line.session.rawValue, to: &bytes)
-            for amount in [line.granted, line.released, line.spent, line.overrun] {
+            for amount in amounts(of: line) {
                 // The ledger takes and grants no larger ones, so this would be our own mistake.
                 precondition(amount.rawValue <= Limits.amountMax, "an amount out of bounds")
                 append(amount.rawValue, to: &bytes)
@@ -101,10 +104,17 @@ enum AccountRecord {
             granted: Amount(integer(UInt64.self, in: bytes, at: offset + 8)),
             released: Amount(integer(UInt64.self, in: bytes, at: offset + 16)),
             spent: Amount(integer(UInt64.self, in: bytes, at: offset + 24)),
-            overrun: Amount(integer(UInt64.self, in: bytes, at: offset + 32)))
-        let largest = max(line.granted, line.released, line.spent, line.overrun)
-        guard largest.rawValue <= Limits.amountMax else { throw .amountOutOfBounds }
+            overrun: Amount(integer(UInt64.self, in: bytes, at: offset + 32)),
+            unlocked: Amount(integer(UInt64.self, in: bytes, at: offset + 40)))
+        guard amounts(of: line).allSatisfy({ $0.rawValue <= Limits.amountMax }) else {
+            throw .amountOutOfBounds
+        }
         return line
+    }
+
+    /// In the order in which they are stored.
+    private static func amounts(of line: StoredAccount.Line) -> [Amount] {
+        [line.granted, line.released, line.spent, line.overrun, line.unlocked]
     }
 
     private static func areAscending(_ lines: [StoredAccount.Line]) -> Bool {

@@ -112,7 +112,7 @@ import Testing
 
     @Test func `idle budget elsewhere is asked for before anyone is told no`() throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 50, 2: 50])
+        try account.lend([1: 50, 2: 50])
         let asked = try account.report(3, LeaseReport(0, wish: LeaseWish(1, need: 60)))
         #expect(asked.recalled == [1, 2])
         #expect(asked.told(3)?.unmetWish == 0)
@@ -137,11 +137,11 @@ import Testing
             try account.report(1, LeaseReport(50, 0, 0, held: 50, recallEpoch: epoch))
         },
         End(name: "does not answer in time") { account, epoch in
-            account.ledger.recallTimedOut(epoch: epoch)
+            try account.ledger.apply(.recallTimedOut(epoch: epoch))
             return account.decide()
         },
         End(name: "is disconnected") { account, _ in
-            account.ledger.disconnect(SessionID(1))
+            try account.ledger.apply(.disconnected(SessionID(1)))
             account.context.reachable = [SessionID(2), SessionID(3)]
             return account.decide()
         },
@@ -152,7 +152,7 @@ import Testing
     ])
     func `when the last holder`(end: End) throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 50])
+        try account.lend([1: 50])
         let asked = try account.report(2, LeaseReport(0, wish: LeaseWish(4, need: 60)))
         let epoch = try #require(asked.recallEpoch)
         let actions = try end.act(&account, epoch)
@@ -166,17 +166,17 @@ import Testing
 
     @Test func `a timer of an older recall ends nothing`() throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 50])
+        try account.lend([1: 50])
         let first = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 60)))
         let second = try account.report(2, LeaseReport(0, wish: LeaseWish(2, need: 70)))
         #expect(second.recalled == [1], "more is needed than was asked for")
-        account.ledger.recallTimedOut(epoch: try #require(first.recallEpoch))
+        try account.ledger.apply(.recallTimedOut(epoch: #require(first.recallEpoch)))
         #expect(account.ledger.openRecallEpoch == second.recallEpoch)
     }
 
     @Test func `a smaller need is not asked for again, and what comes free later is`() throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 50])
+        try account.lend([1: 50])
         let asked = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 90)))
         let epoch = try #require(asked.recallEpoch)
         _ = try account.report(1, LeaseReport(50, 0, 0, held: 50, recallEpoch: epoch))
@@ -190,7 +190,7 @@ import Testing
 
     @Test func `nobody is asked for its own slice, or who has nothing`() throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 50, 2: 30])
+        try account.lend([1: 50, 2: 30])
         _ = try account.report(1, LeaseReport(50, 20, 30))
         let actions = try account.report(2, LeaseReport(30, wish: LeaseWish(2, need: 100)))
         #expect(actions.recalled == [])
@@ -201,9 +201,9 @@ import Testing
 
     @Test func `the slice of a session that is gone is charged, whoever waits`() throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 50])
+        try account.lend([1: 50])
         _ = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 51)))
-        account.ledger.close(SessionID(1))
+        try account.ledger.apply(.closed(SessionID(1)))
         account.context.reachable = [SessionID(2), SessionID(3)]
         let actions = account.decide()
         #expect(actions.told(2)?.unmetWish == 1)
@@ -214,20 +214,13 @@ import Testing
 
     @Test func `who loses the connection loses the place, and is told nothing`() throws {
         var account = AccountFixture(limit: 100)
-        try lend(&account, [1: 100])
+        try account.lend([1: 100])
         _ = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 60)))
-        account.ledger.disconnect(SessionID(2))
+        try account.ledger.apply(.disconnected(SessionID(2)))
         account.context.reachable = [SessionID(1), SessionID(3)]
         #expect(!account.ledger.isWaitedFor)
         let actions = try account.report(1, LeaseReport(100, 100, 0))
         #expect(actions.told(2) == nil)
         #expect(account.granted(2) == 0)
-    }
-
-    private func lend(_ account: inout AccountFixture, _ slices: [UInt64: UInt64]) throws {
-        for (session, slice) in slices.sorted(by: { $0.key < $1.key }) {
-            _ = try account.report(session, LeaseReport(0, wish: LeaseWish(1, need: slice)))
-            _ = try account.report(session, LeaseReport(slice))
-        }
     }
 }

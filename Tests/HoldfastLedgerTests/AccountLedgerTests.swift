@@ -53,7 +53,7 @@ import Testing
         _ = try account.report(1, row.first)
         let before = account.ledger
         do {
-            try account.ledger.apply(row.report, from: SessionID(1))
+            try account.ledger.apply(.report(SessionID(1), row.report))
             #expect(row.refusal == nil)
             #expect(account.ledger.line(of: SessionID(1))?.spent == row.report.spent)
             #expect(account.ledger.line(of: SessionID(1))?.released == row.report.released)
@@ -77,10 +77,10 @@ import Testing
             _ = try account.report(reports[0].0, reports[0].1)
             for _ in 0..<random.below(12) {
                 let (session, report) = reports[random.below(reports.count)]
-                try account.ledger.apply(report, from: SessionID(session))
+                try account.ledger.apply(.report(SessionID(session), report))
             }
-            try account.ledger.apply(reports[3].1, from: SessionID(1))
-            try account.ledger.apply(reports[random.below(3)].1, from: SessionID(1))
+            try account.ledger.apply(.report(SessionID(1), reports[3].1))
+            try account.ledger.apply(.report(SessionID(1), reports[random.below(3)].1))
             let line = try #require(account.ledger.line(of: SessionID(1)))
             #expect(line.granted == Amount(100))
             #expect(line.released == Amount(15))
@@ -132,13 +132,13 @@ import Testing
         _ = try account.report(1, LeaseReport(0, wish: LeaseWish(1, need: 100)))
         _ = try account.report(1, row.report)
         #expect(account.ledger.exposure == Amount(row.exposure))
-        account.ledger.disconnect(SessionID(1))
+        try account.ledger.apply(.disconnected(SessionID(1)))
         #expect(account.ledger.exposure == Amount(row.exposure), "a lost connection frees nothing")
-        account.ledger.close(SessionID(1))
+        try account.ledger.apply(.closed(SessionID(1)))
         #expect(account.ledger.base == Amount(row.exposure))
         #expect(account.ledger.exposure == Amount(row.exposure))
         #expect(account.ledger.lines.isEmpty)
-        account.ledger.close(SessionID(1))
+        try account.ledger.apply(.closed(SessionID(1)))
         #expect(account.ledger.exposure == Amount(row.exposure), "once")
     }
 
@@ -148,7 +148,7 @@ import Testing
         _ = try account.report(1, LeaseReport(0, wish: LeaseWish(1, need: 50)))
         _ = try account.report(3, LeaseReport(100, 20, 90, overrun: 10))
         _ = try account.report(2, LeaseReport(0, wish: LeaseWish(1, need: 7)))
-        account.ledger.close(SessionID(2))
+        try account.ledger.apply(.closed(SessionID(2)))
         let stored = account.ledger.stored
         #expect(stored.lines.map(\.session.rawValue) == [1, 3])
         #expect(stored.base == Amount(7))

@@ -113,7 +113,7 @@ import Testing
             _ = try account.report(session, LeaseReport(50))
         }
         account.context.limit = Amount(60)
-        let recalls = account.ledger.recallAll(account.context)
+        let recalls = try account.happen(.limitLowered)
         #expect(recalls.recalled == [1, 2])
         let epoch = try #require(recalls.recallEpoch)
         let asking = try account.report(3, LeaseReport(0, wish: LeaseWish(1, need: 1)))
@@ -134,7 +134,7 @@ import Testing
             _ = try account.report(session, LeaseReport(50))
         }
         account.context.reachable = [SessionID(2)]
-        #expect(account.ledger.recallAll(account.context).recalled == [2])
+        #expect(try account.happen(.limitLowered).recalled == [2])
     }
 
     @Test func `a closed account grants nothing, tells those who wait, and still settles`() throws {

@@ -217,7 +217,7 @@ struct Cluster {
     mutating func close(_ session: SessionID) {
         closed.insert(session)
         for account in keys.indices {
-            ledgers[account].close(session)
+            apply(.closed(session), to: account)
             decide(account)
         }
     }
@@ -226,15 +226,20 @@ struct Cluster {
         let isLower = limit < limits[account]
         limits[account] = limit
         exposureMax[account] = max(limit, ledgers[account].exposure)
-        var actions: [AccountLedger.Action] = []
-        if isLower { actions = ledgers[account].recallAll(context(account)) }
-        decide(account, first: actions, reporters: ledgers[account].sessions)
+        if isLower { apply(.limitLowered, to: account) }
+        decide(account, reporters: ledgers[account].sessions)
     }
 
-    mutating func decide(
-        _ account: Int, first: [AccountLedger.Action] = [], reporters: [SessionID] = []
-    ) {
-        let actions = first + ledgers[account].decide(context(account), reporters: reporters)
+    mutating func apply(_ fact: AccountLedger.Fact, to account: Int) {
+        do {
+            try ledgers[account].apply(fact)
+        } catch {
+            failures.append("refused: \(error) \(fact)")
+        }
+    }
+
+    mutating func decide(_ account: Int, reporters: [SessionID] = []) {
+        let actions = ledgers[account].decide(context(account), reporters: reporters)
         commit(account)
         for action in actions {
             messageCount += 1
@@ -280,7 +285,7 @@ struct Cluster {
     }
 
     mutating func reconnect(_ edge: Int) {
-        for account in keys.indices { ledgers[account].disconnect(edges[edge].session) }
+        for account in keys.indices { apply(.disconnected(edges[edge].session), to: account) }
         for account in keys.indices { decide(account) }
         edges[edge].ledger.reconnected()
     }
@@ -299,11 +304,7 @@ struct Cluster {
                 let account = Int(report.key.periodID)
                 let known = references[session]?[account] ?? 0
                 references[session]?[account] = max(known, report.reference)
-                do {
-                    try ledgers[account].apply(report.report, from: session)
-                } catch {
-                    failures.append("report refused: \(error) \(report.report)")
-                }
+                apply(.report(session, report.report), to: account)
                 decide(account, reporters: [session])
             }
         case .grant(let session, let reference, let grant):

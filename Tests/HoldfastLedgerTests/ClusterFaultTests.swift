@@ -57,7 +57,7 @@ import Testing
         case ..<97:
             let account = cluster.random.below(cluster.keys.count)
             if let epoch = cluster.ledgers[account].openRecallEpoch {
-                cluster.ledgers[account].recallTimedOut(epoch: epoch)
+                cluster.apply(.recallTimedOut(epoch: epoch), to: account)
                 cluster.decide(account)
             }
         case ..<98:

@@ -304,3 +304,35 @@ import Testing
         }
     }
 }
+
+/// Ticks that are skipped.
+@Suite struct `Edge ticks` {
+    @Test func `a ledger without anything to do is asleep, and no longer with a request`() throws {
+        var edge = EdgeFixture(slices: [0])
+        edge.pass(ticks: 2)
+        _ = edge.ledger.collectReports()
+        #expect(edge.ledger.isAsleep)
+        edge.ledger.tick(count: 1_000_000_000)
+        #expect(edge.ledger.isAsleep)
+        _ = try edge.wait([(0, 5)])
+        #expect(!edge.ledger.isAsleep)
+    }
+
+    @Test(arguments: [1, 7, 400])
+    func `many ticks at once are as many ticks one by one`(count: UInt64) throws {
+        func reports(_ tick: (inout EdgeLedger) -> Void) throws -> [[EdgeLedger.Report]] {
+            var edge = EdgeFixture(slices: [1_000_000, 500])
+            let hold = try edge.hold([(0, 400_000)])
+            _ = edge.ledger.settle(hold, actual: [Amount(200_000)])
+            var said: [[EdgeLedger.Report]] = []
+            for _ in 0..<3 {
+                tick(&edge.ledger)
+                said.append(edge.ledger.collectReports())
+            }
+            return said
+        }
+        let oneByOne = try reports { ledger in for _ in 0..<count { ledger.tick() } }
+        #expect(try reports { $0.tick(count: count) } == oneByOne)
+        #expect(!oneByOne.flatMap(\.self).isEmpty)
+    }
+}

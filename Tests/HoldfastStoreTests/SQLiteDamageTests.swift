@@ -14,7 +14,7 @@ import Testing
 
     init() throws {
         temporary = try TemporaryStore()
-        let store = try temporary.open()
+        let store = try SQLiteStore(path: temporary.path)
         let puts = keys.enumerated().map { put($1, spent: UInt64($0) + 1_000_000_007) }
         _ = try store.commit(StoreBatch(puts: puts))
         store.close()
@@ -27,11 +27,11 @@ import Testing
             var damaged = sound
             damaged[index] ^= 0x15
             try write(damaged)
-            do {
+            do throws(StoreError) {
                 let store = try SQLiteStore(path: temporary.path)
                 defer { store.close() }
-                try expectSound(try store.load(keys), "byte \(index)")
-            } catch is StoreError {
+                expectSound(try store.load(keys), "byte \(index)")
+            } catch {
                 refusedCount += 1
             }
         }
@@ -44,7 +44,7 @@ import Testing
         let text = Data(keys[7].text.utf8)
         let start = try #require(sound.firstRange(of: text)?.lowerBound)
         // Key, version (one byte) and value follow one another in a row.
-        let byteCount = text.count + 1 + 14 + 40 + 4
+        let byteCount = text.count + 1 + 14 + 48 + 4
         for index in start..<(start + byteCount) {
             var damaged = sound
             damaged[index] ^= 0x01
@@ -56,42 +56,133 @@ import Testing
         }
     }
 
-    @Test func `damage while it is open is found by load and scan, which name the account`() throws
-    {
-        for damage in [
-            "UPDATE account SET value = X'01' WHERE key = :key",
-            "UPDATE account SET version = version + 1 WHERE key = :key",
-            "UPDATE account SET version = 0 WHERE key = :key",
-            """
-            UPDATE account SET value = (SELECT value FROM account WHERE key = :other)
-            WHERE key = :key
-            """,
+    @Test func `damage while it is open is found, and load names each damaged account`() throws {
+        for (damage, reason) in [
+            ("UPDATE account SET value = X'01' WHERE key = :key", "length is wrong"),
+            (
+                "UPDATE account SET value = CAST(X'02' || value AS BLOB) WHERE key = :key",
+                "format 2 is unknown"
+            ),
+            ("UPDATE account SET version = version + 1 WHERE key = :key", "checksum is wrong"),
+            ("UPDATE account SET version = 0 WHERE key = :key", "of the wrong type"),
+            (
+                """
+                UPDATE account SET value = (SELECT value FROM account WHERE key = :other)
+                WHERE key = :key
+                """, "checksum is wrong"
+            ),
         ] {
             let store = try SQLiteStore(path: temporary.path)
             defer { store.close() }
-            try store.write { db in
-                var values: [String: Data] = ["key": Data(keys[3].text.utf8)]
-                if damage.contains(":other") { values["other"] = Data(keys[4].text.utf8) }
-                try db.execute(sql: damage, arguments: StatementArguments(values))
+            let damagedKeys = [keys[3], keys[30]]
+            for key in damagedKeys {
+                try store.write { db in
+                    var values: [String: Data] = ["key": Data(key.text.utf8)]
+                    if damage.contains(":other") { values["other"] = Data(keys[4].text.utf8) }
+                    try db.execute(sql: damage, arguments: StatementArguments(values))
+                }
             }
-            let errors = [
-                storeError { () throws(StoreError) in try store.load(keys) },
-                storeError { () throws(StoreError) in try store.scan(.all, limit: 99, after: nil) },
-            ]
-            #expect(errors.map { $0?.kind } == ["corrupt", "corrupt"], "\(damage)")
-            if !damage.contains("= 0") {
-                #expect(errors.allSatisfy { $0?.description.contains(keys[3].text) == true })
+            let loaded = try store.load(keys + [key("absent")])
+            #expect(Set(loaded.damaged.keys) == Set(damagedKeys), "\(damage)")
+            #expect(loaded.damaged.values.allSatisfy { $0.contains(reason) }, "\(loaded.damaged)")
+            #expect(Set(loaded.found.keys) == Set(keys).subtracting(damagedKeys))
+            let error = storeError { () throws(StoreError) in
+                try store.scan(.all, limit: 99, after: nil)
             }
-            try store.write { db in try restore(db) }
+            #expect(error?.kind == "corrupt")
+            #expect(damagedKeys.contains { error?.description.contains($0.text) == true })
+            // Never taken for one that does not exist.
+            let result = try store.commit(StoreBatch(puts: damagedKeys.map { put($0, spent: 1) }))
+            #expect(result == CommitResult(conflicts: damagedKeys))
+            store.close()
+            expectRefused("\(damage)")
+            try restore([3, 30])
         }
     }
 
-    private func restore(_ db: Database) throws {
-        let bytes = Array(keys[3].text.utf8)
-        let value = AccountRecord.encode(account(spent: 1_000_000_010), key: bytes, version: 1)
-        try db.execute(
-            sql: "UPDATE account SET version = 1, value = ? WHERE key = ?",
-            arguments: [Data(value), Data(bytes)])
+    private func restore(_ indices: [Int]) throws {
+        let queue = try DatabaseQueue(path: temporary.path)
+        try queue.write { db in
+            for index in indices {
+                let bytes = Array(keys[index].text.utf8)
+                let value = AccountRecord.encode(
+                    account(spent: UInt64(index) + 1_000_000_007), key: bytes, version: 1)
+                try db.execute(
+                    sql: "UPDATE account SET version = 1, value = ? WHERE key = ?",
+                    arguments: [Data(value), Data(bytes)])
+            }
+        }
+        try queue.close()
+    }
+
+    @Test func `a generation that does not fit the sessions is refused`() throws {
+        let setup = try SQLiteStore(path: temporary.path)
+        _ = try setup.openSession(edge: "edge", at: UnixTime(1))
+        setup.close()
+        for (damage, repair) in [
+            ("UPDATE watermark SET generation = 2", "UPDATE watermark SET generation = 1"),
+            ("UPDATE watermark SET learned = 2", "UPDATE watermark SET learned = 1"),
+            ("UPDATE watermark SET learned = 0", "UPDATE watermark SET learned = 1"),
+            (
+                "DELETE FROM watermark",
+                """
+                INSERT INTO watermark (id, clock_floor, generation, learned) VALUES (1, 0, 1, 1)
+                """
+            ),
+            ("UPDATE sqlite_sequence SET seq = 7", "UPDATE sqlite_sequence SET seq = 4294967297"),
+            (
+                "UPDATE sqlite_sequence SET seq = 4294967296",
+                "UPDATE sqlite_sequence SET seq = 4294967297"
+            ),
+            ("UPDATE sqlite_sequence SET seq = -1", "UPDATE sqlite_sequence SET seq = 4294967297"),
+            (
+                "DELETE FROM sqlite_sequence",
+                "INSERT INTO sqlite_sequence (name, seq) VALUES ('session', 4294967297)"
+            ),
+        ] {
+            try execute(damage)
+            expectRefused("\(damage)")
+            try execute(repair)
+            try SQLiteStore(path: temporary.path).close()
+        }
+    }
+
+    @Test func `rows that no store writes are named as damage`() throws {
+        let store = try SQLiteStore(path: temporary.path)
+        defer { store.close() }
+        let id = try store.openSession(edge: "edge", at: UnixTime(1))
+        for sql in [
+            "UPDATE session SET edge = X'FF'",
+            """
+            INSERT INTO operator_record (action, at, account, amount, reason)
+            VALUES (9, 0, CAST('cap|usd|day|1' AS BLOB), 0, X'')
+            """,
+            "UPDATE operator_record SET action = 0, account = X'FF'",
+            "UPDATE operator_record SET account = CAST('cap' AS BLOB)",
+            "UPDATE operator_record SET account = CAST('cap|usd|day|1' AS BLOB), reason = X'FF'",
+        ] {
+            try store.write { db in try db.execute(sql: sql) }
+            let error = storeError { () throws(StoreError) in
+                if sql.contains("operator") { return _ = try store.operatorRecords(limit: 9) }
+                _ = try store.session(id)
+            }
+            #expect(error?.kind == "corrupt", "\(sql)")
+        }
+    }
+
+    private func execute(_ sql: String) throws {
+        let queue = try DatabaseQueue(path: temporary.path)
+        try queue.write { db in try db.execute(sql: sql) }
+        try queue.close()
+    }
+
+    private func expectRefused(_ comment: Comment) {
+        for isRestored in [false, true] {
+            let error = storeError { () throws(StoreError) in
+                try SQLiteStore(path: temporary.path, isRestored: isRestored)
+            }
+            #expect(error?.kind == "corrupt", comment)
+        }
     }
 
     @Test func `a file that is not a store is refused and left as it was`() throws {
@@ -183,12 +274,11 @@ import Testing
         try bytes.write(to: URL(fileURLWithPath: temporary.path))
     }
 
-    private func expectSound(
-        _ loaded: [AccountKey: VersionedAccount], _ comment: Comment
-    ) throws {
+    private func expectSound(_ loaded: LoadResult, _ comment: Comment) {
+        #expect(loaded.damaged.isEmpty, comment)
         for (index, key) in keys.enumerated() {
             let expected = account(spent: UInt64(index) + 1_000_000_007)
-            #expect(loaded[key] == VersionedAccount(version: 1, account: expected), comment)
+            #expect(loaded.found[key] == VersionedAccount(version: 1, account: expected), comment)
         }
     }
 }

@@ -16,7 +16,7 @@ import Testing
 
     @Test(arguments: StoreConformance.allCases)
     func `it keeps the promises of every store`(promise: StoreConformance) throws {
-        try promise.check(temporary.open)
+        try promise.check(temporary.open(isRestored:))
     }
 
     // MARK: - Files
@@ -48,7 +48,7 @@ import Testing
         #expect(storeError { () throws(StoreError) in try temporary.reopen() } != nil)
         store.close()
         let next = try SQLiteStore(path: link)
-        #expect(try next.load([key()]).count == 1)
+        #expect(try next.load([key()]).found.count == 1)
         next.close()
     }
 
@@ -175,7 +175,8 @@ import Testing
         let survivor = try SQLiteStore(path: copy)
         defer { survivor.close() }
         let loaded = try survivor.load([key()])
-        #expect(loaded == [key(): VersionedAccount(version: 50, account: account(spent: 50))])
+        #expect(
+            loaded.found == [key(): VersionedAccount(version: 50, account: account(spent: 50))])
     }
 
     @Test func `a torn log gives an earlier state, and each batch whole`() throws {
@@ -199,7 +200,7 @@ import Testing
             let loaded = try survivor.load(pair)
             let complete = UInt64(committedByteCounts.count { $0 <= byteCount })
             let expected = VersionedAccount(version: complete, account: account(spent: complete))
-            #expect(loaded == [pair[0]: expected, pair[1]: expected], "\(byteCount) bytes")
+            #expect(loaded.found == [pair[0]: expected, pair[1]: expected], "\(byteCount) bytes")
             survivor.close()
         }
     }
@@ -216,9 +217,9 @@ import Testing
             }
             #expect(error?.kind == "full")
         }
-        #expect(try store.load(many.map(\.key)).isEmpty)
+        #expect(try store.load(many.map(\.key)) == LoadResult())
         #expect(try store.clockFloor() == UnixTime(0))
-        #expect(try store.load([key("kept")]).count == 1)
+        #expect(try store.load([key("kept")]).found.count == 1)
         try limitPages(store, to: 1_000_000)
         #expect(try store.commit(StoreBatch(puts: many)).versions.count == many.count)
     }
@@ -283,6 +284,82 @@ import Testing
         let first = try store.openSession(edge: "edge", at: UnixTime(1))
         try store.write { db in try db.execute(sql: "DELETE FROM session") }
         #expect(try store.openSession(edge: "edge", at: UnixTime(2)) > first)
+    }
+
+    // MARK: - Generations
+
+    @Test func `restoring the same backup twice issues no session id twice`() throws {
+        let backup = temporary.file("backup.db")
+        try SQLiteStore(path: temporary.path).close()
+        try FileManager.default.copyItem(atPath: temporary.path, toPath: backup)
+        var issued: [SessionID] = []
+        for (index, seconds) in [1_800_000_000, 1_800_000_001, 1_900_000_000].enumerated() {
+            let copy = temporary.file("copy\(index).db")
+            try FileManager.default.copyItem(atPath: backup, toPath: copy)
+            let store = try SQLiteStore(path: copy, restoredAt: UnixTime(Int64(seconds)))
+            issued.append(try store.openSession(edge: "edge", at: UnixTime(1)))
+            // What the restore before has issued is of an earlier generation here.
+            if index > 0 {
+                try store.adoptSession(issued[index - 1], edge: "edge", at: UnixTime(1))
+            }
+            store.close()
+        }
+        #expect(issued == issued.sorted() && Set(issued).count == issued.count)
+    }
+
+    @Test func `a clock that shows nonsense begins the next generation, or says so`() throws {
+        for (seconds, expected) in [
+            (0, 2), (-1, 3), (.min, 4), (1_767_225_600, 5), (1_767_225_610, 10),
+            (1_767_225_610, 11), (1_767_225_600 + Int64(SessionID.generationMax) + 1, nil),
+            (.max, nil), (1_767_225_600 + Int64(SessionID.generationMax), SessionID.generationMax),
+            (1_767_225_610, nil),
+        ] as [(Int64, UInt64?)] {
+            let isRefused =
+                storeError { () throws(StoreError) in
+                    try SQLiteStore(path: temporary.path).close()
+                    try SQLiteStore(path: temporary.path, restoredAt: UnixTime(seconds)).close()
+                }.map { $0.kind == "unavailable" && $0.description.contains("clock") } ?? false
+            #expect(isRefused == (expected == nil), "\(seconds)")
+            let store = try SQLiteStore(path: temporary.path)
+            defer { store.close() }
+            guard let expected else { continue }
+            #expect(try store.generation() == StoreGeneration(current: expected, learned: 1))
+            let id = try store.openSession(edge: "edge", at: UnixTime(1))
+            #expect(id.rawValue == expected << 32 + 1)
+        }
+    }
+
+    @Test func `a store that is said to be restored must be there`() throws {
+        for _ in 0..<2 {
+            let error = storeError { () throws(StoreError) in
+                try SQLiteStore(path: temporary.path, isRestored: true)
+            }
+            #expect(error?.kind == "unavailable")
+            #expect(error?.description.contains("does not exist") == true)
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: temporary.directory.path) == [])
+        }
+    }
+
+    @Test func `a generation without session ids left issues none of the next`() throws {
+        let store = try SQLiteStore(path: temporary.path)
+        defer { store.close() }
+        try store.write { db in
+            try db.execute(sql: "UPDATE sqlite_sequence SET seq = \(UInt64(2) << 32 - 2)")
+        }
+        let last = try store.openSession(edge: "edge", at: UnixTime(1))
+        #expect(last.rawValue == UInt64(2) << 32 - 1)
+        for _ in 0..<2 {
+            let error = storeError { () throws(StoreError) in
+                try store.openSession(edge: "edge", at: UnixTime(1))
+            }
+            #expect(error?.kind == "unavailable")
+        }
+        #expect(try store.sessions(.all, limit: 9, after: nil).map(\.id) == [last])
+        store.close()
+        let restored = try SQLiteStore(path: temporary.path, isRestored: true)
+        defer { restored.close() }
+        #expect(try restored.openSession(edge: "edge", at: UnixTime(1)) > last)
     }
 
     // MARK: - Speed

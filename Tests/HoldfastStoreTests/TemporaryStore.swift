@@ -25,7 +25,9 @@ final class TemporaryStore: Sendable {
 
     func file(_ name: String) -> String { directory.appendingPathComponent(name).path }
 
-    func open() throws -> any AccountStore { try SQLiteStore(path: path) }
+    func open(isRestored: Bool) throws -> any AccountStore {
+        try SQLiteStore(path: path, isRestored: isRestored)
+    }
 }
 
 func key(
@@ -40,7 +42,8 @@ func account(spent: UInt64, sessions: UInt64 = 1, isFrozen: Bool = false) -> Sto
     let lines = (0..<sessions).map { index in
         StoredAccount.Line(
             session: SessionID(index + 1), granted: Amount(spent + 30 + index),
-            released: Amount(20), spent: Amount(spent), overrun: Amount(index))
+            released: Amount(20), spent: Amount(spent), overrun: Amount(index),
+            unlocked: Amount(spent + 10))
     }
     return StoredAccount(base: Amount(spent / 2), isFrozen: isFrozen, lines: lines)
 }
@@ -69,6 +72,7 @@ extension StoreError {
         case .lockedByOther: "lockedByOther"
         case .newerSchema: "newerSchema"
         case .readOnly: "readOnly"
+        case .interrupted: "interrupted"
         case .outcomeUnknown: "outcomeUnknown"
         }
     }

@@ -16,7 +16,10 @@ extension AccountLedger {
         let exposureBefore = exposure
         if context.limit > lastLimit { queueDropped(context) }
         lastLimit = context.limit
-        if context.isOpen && !isFrozen {
+        if isRecallOfAllDue { actions += recallAll(context) }
+        if context.isLearning {
+            // Who waits, waits on: what there is to grant is not known yet.
+        } else if context.isOpen && !isFrozen {
             serveQueue(context, told: &told)
             updateCentralMode(context)
             if queue.isEmpty {
@@ -45,11 +48,13 @@ extension AccountLedger {
             spent: line?.spent ?? .zero, totalSpent: totalSpent(context),
             totalHeld: totalHeld(context),
             exposure: exposure, limit: context.limit, isCentral: isCentral || !queue.isEmpty,
-            isFrozen: isFrozen, isClosed: !context.isOpen, unmetWish: line?.unmetWish ?? 0)
+            isFrozen: isFrozen, isClosed: !context.isOpen,
+            isLearning: context.isLearning, unmetWish: line?.unmetWish ?? 0)
     }
 
-    /// Asks every reachable holder for what it does not use: the limit was lowered.
-    public mutating func recallAll(_ context: Context) -> [Action] {
+    /// Asks every reachable holder for what it does not use.
+    private mutating func recallAll(_ context: Context) -> [Action] {
+        isRecallOfAllDue = false
         recallEpoch += 1
         return lines.filter { $0.outstanding > .zero && context.reaches($0.session) }
             .map { .recall($0.session, epoch: recallEpoch) }
@@ -59,22 +64,28 @@ extension AccountLedger {
 
     private mutating func serveQueue(_ context: Context, told: inout [SessionID]) {
         while let head = queue.first {
-            guard let index = lineIndex(head), let wish = lines[index].wish,
-                wish.need > lines[index].granted
+            guard context.reaches(head), let index = lineIndex(head),
+                let wish = lines[index].wish
             else {
                 queue.removeFirst()
                 continue
             }
-            let request = requested(index)
+            guard wish.need > lines[index].granted else {
+                // Granted by a commit whose outcome was not known: it has not been told yet.
+                queue.removeFirst()
+                told.append(head)
+                continue
+            }
+            let request = requested(wish.need, index)
             if exposure(afterGranting: wish.need, at: index) <= context.limit {
                 lines[index].granted = wish.need
                 let faded = Amount(typicalNeed.rawValue - typicalNeed.rawValue / 16)
                 typicalNeed = max(request, faded)
                 queue.removeFirst()
                 told.append(head)
-            } else if !canEverFit(index, context) {
+            } else if !canEverFit(request, context) {
                 // Everything that is held could come back unspent and it would still not fit.
-                lines[index].unmetWish = wish.number
+                _ = markUnmet(head)
                 queue.removeFirst()
                 told.append(head)
             } else {
@@ -88,7 +99,8 @@ extension AccountLedger {
     private mutating func queueDropped(_ context: Context) {
         for index in lines.indices {
             guard let wish = lines[index].wish, wish.need > lines[index].granted,
-                !queue.contains(lines[index].session), canEverFit(index, context)
+                !queue.contains(lines[index].session),
+                canEverFit(requested(wish.need, index), context)
             else { continue }
             queue.append(lines[index].session)
         }
@@ -100,6 +112,7 @@ extension AccountLedger {
             lines[index].unmetWish < wish.number
         else { return false }
         lines[index].unmetWish = wish.number
+        claimCount += 1
         return true
     }
 
@@ -113,14 +126,13 @@ extension AccountLedger {
 
     /// What the first waiting request of a session needs, and requests that keep their part before
     /// it.
-    private func requested(_ index: Int) -> Amount {
+    private func requested(_ need: Amount, _ index: Int) -> Amount {
         let line = lines[index]
-        return (line.wish?.need ?? .zero).excess(over: line.released.saturatingAdd(line.spent))
-            .excess(over: line.held)
+        return need.excess(over: line.released.saturatingAdd(line.spent)).excess(over: line.held)
     }
 
-    private func canEverFit(_ index: Int, _ context: Context) -> Bool {
-        totalSpent(context).saturatingAdd(requested(index)) <= context.limit
+    private func canEverFit(_ request: Amount, _ context: Context) -> Bool {
+        totalSpent(context).saturatingAdd(request) <= context.limit
     }
 
     /// More than the first waiting request needs, so that the edge does not have to ask for each:
@@ -150,7 +162,7 @@ extension AccountLedger {
     /// because holds settle and money comes back.
     private mutating func recallForHead(_ context: Context, told: inout [SessionID]) -> [Action] {
         guard let head = queue.first, let index = lineIndex(head), let wish = lines[index].wish
-        else { return [] }
+        else { preconditionFailure("nobody waits at the head of the queue") }
         let others = lines.filter { $0.session != head && context.reaches($0.session) }
         let holders: [SessionID]
         if let round = recall, round.session == head, wish.need <= round.need {

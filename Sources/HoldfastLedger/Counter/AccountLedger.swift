@@ -7,8 +7,8 @@ public import HoldfastCore
 /// central mode and the size of grants, is about never blocking while there is room, and could be
 /// wrong without a cap being crossed.
 ///
-/// Pure: the shell calls `apply` for what sessions report, then `decide` once for the batch,
-/// commits `stored`, and only then carries out the actions.
+/// Pure: `CounterEngine` calls `apply` for what happened, then `decide` once for the batch, commits
+/// `stored`, and only then carries out the actions.
 public struct AccountLedger: Sendable, Equatable {
     public struct Line: Sendable, Equatable {
         public let session: SessionID
@@ -17,6 +17,7 @@ public struct AccountLedger: Sendable, Equatable {
         public internal(set) var spent: Amount = .zero
         public internal(set) var overrun: Amount = .zero
         public internal(set) var held: Amount = .zero
+        public internal(set) var unlocked: Amount = .zero
         var wish: LeaseWish?
         var unmetWish: UInt64 = 0
         /// Neither spent nor held, by the newest report: a recall would bring it back.
@@ -28,6 +29,11 @@ public struct AccountLedger: Sendable, Equatable {
         /// an overrun they can be more than what is left of the slice.
         public var exposure: Amount {
             max(granted.excess(over: released), spent.saturatingAdd(held))
+        }
+        /// Nothing of it is stored.
+        var isBlank: Bool {
+            granted == .zero && released == .zero && spent == .zero && overrun == .zero
+                && unlocked == .zero
         }
         /// Granted and neither released nor spent: in holds, or idle.
         var outstanding: Amount { granted.excess(over: released).excess(over: spent) }
@@ -44,14 +50,18 @@ public struct AccountLedger: Sendable, Equatable {
         /// yet. What the others hold counts as spent when a request asks what is left: it may come
         /// back, but nobody should wait for it.
         public var living: Set<SessionID>?
+        /// The store may have lost writes: edges say what they hold, and nothing is granted.
+        public var isLearning: Bool
 
         public init(
-            limit: Amount, isOpen: Bool, reachable: [SessionID], living: Set<SessionID>? = nil
+            limit: Amount, isOpen: Bool, reachable: [SessionID], living: Set<SessionID>? = nil,
+            isLearning: Bool = false
         ) {
             self.limit = limit
             self.isOpen = isOpen
             self.reachable = reachable
             self.living = living
+            self.isLearning = isLearning
         }
 
         func isLost(_ session: SessionID) -> Bool { living.map { !$0.contains(session) } ?? false }
@@ -64,11 +74,33 @@ public struct AccountLedger: Sendable, Equatable {
         case recall(SessionID, epoch: UInt64)
     }
 
+    /// Something that happened to the account. All of them may be applied again after a conflict.
+    public enum Fact: Sendable, Equatable {
+        case report(SessionID, LeaseReport)
+        /// The connection of a session is gone. Its slice stays charged: it may be spent.
+        case disconnected(SessionID)
+        /// Holders that have not answered by now count as unreachable for this round.
+        case recallTimedOut(epoch: UInt64)
+        /// The limit was lowered: everybody gives idle budget back.
+        case limitLowered
+        /// The session ends for good. What it did not release stays charged.
+        case closed(SessionID)
+        /// The last report of a session that ends or has ended, from a journal: nothing beyond its
+        /// `unlocked` was ever used. It can only refund.
+        case recovered(SessionID, LeaseReport)
+        /// An operator gives back what a dead session did not report as spent.
+        case refunded(SessionID)
+        /// An operator has looked at a frozen account.
+        case unfrozen
+    }
+
     /// Why a report was not believed. Nothing of it is taken.
     public enum Refusal: Error, Sendable, Equatable {
         case amountOutOfBounds
         case releasedMoreThanGranted
         case spentMoreThanGranted
+        /// The counter has heard of more use than the journal knows: it is an old copy.
+        case journalTooOld
     }
 
     struct RecallRound: Sendable, Equatable {
@@ -95,6 +127,10 @@ public struct AccountLedger: Sendable, Equatable {
     var typicalNeed: Amount = .zero
     /// With which `decide` has decided last.
     var lastLimit: Amount = .zero
+    var isRecallOfAllDue = false
+    /// How often something was decided to be said that has to be true of the store too, not only of
+    /// what this counter has in memory.
+    public internal(set) var claimCount: UInt64 = 0
 
     public init() {
         base = .zero
@@ -135,17 +171,39 @@ public struct AccountLedger: Sendable, Equatable {
 
     // MARK: - Facts in
 
+    /// - Returns: by how much the exposure is smaller than before.
+    @discardableResult
+    public mutating func apply(_ fact: Fact, isLearning: Bool = false) throws(Refusal) -> Amount {
+        let before = exposure
+        switch fact {
+        case .report(let session, let report):
+            try take(report, from: session, isLearning: isLearning)
+        case .disconnected(let session): disconnect(session)
+        case .recallTimedOut(let epoch): recallTimedOut(epoch: epoch)
+        case .limitLowered: isRecallOfAllDue = true
+        case .closed(let session): close(session)
+        case .recovered(let session, let report): try recover(session, report)
+        case .refunded(let session): refund(session)
+        case .unfrozen: isFrozen = false
+        }
+        return before.excess(over: exposure)
+    }
+
     /// Takes what a session says. Idempotent, and indifferent to order and loss.
-    public mutating func apply(
-        _ report: LeaseReport, from session: SessionID
+    private mutating func take(
+        _ report: LeaseReport, from session: SessionID, isLearning: Bool
     ) throws(Refusal) {
         try check(report, from: session)
         let index = ensureLine(session)
         if report.granted > lines[index].granted {
-            // A grant was seen that is not stored. What else was lost cannot be known from here.
+            // A grant was seen that is not stored. What else was lost cannot be known from here,
+            // unless the store has said itself that something may be lost: then everybody is heard.
             lines[index].granted = report.granted
-            isFrozen = true
+            if !isLearning { isFrozen = true }
         }
+        // The edge may have forgotten the account and go on from what it is told now: from less
+        // than it has released, it would spend that a second time.
+        if report.granted == .zero { claimCount += 1 }
         // What is held can go down, so an older report that comes late must not say it.
         let isNewest =
             report.released >= lines[index].released && report.spent >= lines[index].spent
@@ -157,6 +215,7 @@ public struct AccountLedger: Sendable, Equatable {
         lines[index].released = max(lines[index].released, report.released)
         lines[index].spent = max(lines[index].spent, report.spent)
         lines[index].overrun = max(lines[index].overrun, report.overrun)
+        lines[index].unlocked = max(lines[index].unlocked, report.unlocked)
         if let wish = report.wish, wish.number > (lines[index].wish?.number ?? 0) {
             takeWish(wish, echoed: report.granted, at: index)
         }
@@ -168,7 +227,7 @@ public struct AccountLedger: Sendable, Equatable {
     private func check(_ report: LeaseReport, from session: SessionID) throws(Refusal) {
         let amounts = [
             report.granted, report.released, report.spent, report.held, report.overrun,
-            report.wish?.need ?? .zero, report.wish?.ceiling ?? .zero,
+            report.unlocked, report.wish?.need ?? .zero, report.wish?.ceiling ?? .zero,
         ]
         guard amounts.allSatisfy({ $0.rawValue <= Limits.amountMax }) else {
             throw .amountOutOfBounds
@@ -203,25 +262,43 @@ public struct AccountLedger: Sendable, Equatable {
         }
     }
 
-    /// The connection of a session is gone. Its slice stays charged: what it spent is not known.
-    public mutating func disconnect(_ session: SessionID) {
+    private mutating func disconnect(_ session: SessionID) {
         queue.removeAll { $0 == session }
         recall?.waitingFor.removeAll { $0 == session }
         if recall?.session == session { recall = nil }
         if let index = lineIndex(session) { lines[index].wish = nil }
     }
 
-    /// The session has been closed for good. What it did not release stays charged (presumed
-    /// spent).
-    public mutating func close(_ session: SessionID) {
-        disconnect(session)
+    private mutating func close(_ session: SessionID) {
         guard let index = lineIndex(session) else { return }
-        base = base.saturatingAdd(lines[index].exposure)
+        fold(index, charging: lines[index].exposure)
+    }
+
+    /// The line is replaced by its charge.
+    private mutating func fold(_ index: Int, charging amount: Amount) {
+        disconnect(lines[index].session)
+        base = base.saturatingAdd(amount)
         lines.remove(at: index)
     }
 
-    /// Holders that have not answered by now count as unreachable for this round.
-    public mutating func recallTimedOut(epoch: UInt64) {
+    private mutating func recover(_ session: SessionID, _ report: LeaseReport) throws(Refusal) {
+        guard report.unlocked.rawValue <= Limits.amountMax else { throw .amountOutOfBounds }
+        // Without a line nothing was granted, or it has been folded: nothing is left to refund.
+        guard let index = lineIndex(session) else { return }
+        // Zero is said of no account in any journal.
+        guard report.unlocked > .zero, report.unlocked >= lines[index].unlocked else {
+            throw .journalTooOld
+        }
+        let used = max(lines[index].spent, min(report.unlocked, lines[index].exposure))
+        fold(index, charging: used)
+    }
+
+    private mutating func refund(_ session: SessionID) {
+        guard let index = lineIndex(session) else { return }
+        fold(index, charging: lines[index].spent)
+    }
+
+    private mutating func recallTimedOut(epoch: UInt64) {
         guard let round = recall, round.epoch == epoch else { return }
         // Not asked again before they have said something.
         for session in round.waitingFor {
@@ -251,7 +328,7 @@ public struct AccountLedger: Sendable, Equatable {
         return low
     }
 
-    private mutating func ensureLine(_ session: SessionID) -> Int {
+    mutating func ensureLine(_ session: SessionID) -> Int {
         let index = insertionIndex(session)
         if index == lines.count || lines[index].session != session {
             lines.insert(Line(session: session), at: index)

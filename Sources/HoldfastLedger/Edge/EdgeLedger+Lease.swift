@@ -18,14 +18,19 @@ extension EdgeLedger {
     public struct Report: Equatable, Sendable {
         public let reference: UInt32
         public let key: AccountKey
+        /// The connection that it is for; `nil` in a ledger that was told of none.
+        public let route: EdgeSession.LinkID?
         public let report: LeaseReport
     }
 
     // MARK: - Facts in
 
-    /// What the counter granted. Anything may come twice, late or in another order.
+    /// What a counter granted. Anything may come twice, late, in another order, or from a counter
+    /// that does not serve the account any more.
+    ///
+    /// - Parameter link: where it came from; `nil` for the counter that serves each account.
     public mutating func apply(
-        _ grants: [(reference: UInt32, grant: LeaseGrant)]
+        _ grants: [(reference: UInt32, grant: LeaseGrant)], from link: EdgeSession.LinkID? = nil
     ) -> [Wakeup] {
         var touched: [SlotID] = []
         var unmet: Set<SlotID> = []
@@ -33,17 +38,25 @@ extension EdgeLedger {
             // A reference that is not known any more belongs to an account that was forgotten.
             guard let id = references[reference] else { continue }
             let index = Int(id.rawValue)
-            slots[index].take(grant)
             touched.append(id)
+            guard link == nil || link == slots[index].route else {
+                slots[index].takeTotals(grant)
+                continue
+            }
+            slots[index].take(grant)
+            // A counter that only listens as yet cannot tell what can be met.
             let isAnswered =
-                slots[index].hasOpenNeed && !slots[index].isWishOutdated
+                slots[index].hasOpenNeed && !slots[index].isWishOutdated && !grant.isLearning
                 && grant.unmetWish >= slots[index].wishNumber
             if isAnswered || grant.isClosed || grant.isFrozen { unmet.insert(id) }
         }
         let isWaitedFor = touched.contains { slots[Int($0.rawValue)].waiterCount > 0 }
         var wakeups = isWaitedFor ? serveLine() : []
-        // What was granted to a request that is gone has to go back at a later tick.
-        for id in touched where slots[Int(id.rawValue)].needsAttention { attend(id) }
+        for id in touched {
+            if isJournaled { watchJournal(id) }
+            // What was granted to a request that is gone has to go back at a later tick.
+            if slots[Int(id.rawValue)].needsAttention { attend(id) }
+        }
         guard !unmet.isEmpty else { return wakeups }
         for waiter in line where waiter.demands.contains(where: { unmet.contains($0.slot) }) {
             wakeups.append(.reconsider(waiter.id))
@@ -51,11 +64,21 @@ extension EdgeLedger {
         return wakeups
     }
 
-    /// The counter asks for what is idle on one account. Answered with the next report.
-    public mutating func recall(reference: UInt32, epoch: UInt64) {
+    /// A counter asks for what is idle on one account. Answered with the next report.
+    ///
+    /// - Parameter link: where it came from; `nil` for the counter that serves the account. Each
+    ///   counter has epochs of its own.
+    public mutating func recall(
+        reference: UInt32, epoch: UInt64, from link: EdgeSession.LinkID? = nil
+    ) {
         guard let slot = references[reference] else { return }
         let index = Int(slot.rawValue)
-        slots[index].recallEpoch = max(slots[index].recallEpoch, epoch)
+        if let link, link != slots[index].route {
+            errands.append(
+                Errand(link: link, slot: slot, reference: reference, recallEpoch: epoch))
+        } else {
+            slots[index].recallEpoch = max(slots[index].recallEpoch, epoch)
+        }
         // Somebody else is short: from now on what comes free goes back at once.
         slots[index].isCentral = true
         slots[index].recallTick = tickNumber
@@ -65,19 +88,7 @@ extension EdgeLedger {
 
     /// A new connection: the counter has to hear everything again, also what it may have missed.
     public mutating func reconnected() {
-        for id in liveSlots {
-            let index = Int(id.rawValue)
-            slots[index].wish = nil
-            slots[index].recallEpoch = 0
-            slots[index].answeredRecallEpoch = 0
-            // Also where nothing was granted as far as known here: the answer to a wish may be
-            // lost.
-            if slots[index].wishNumber > 0 || slots[index].spent > .zero
-                || slots[index].waiterCount > 0
-            {
-                wake(id)
-            }
-        }
+        for id in liveSlots { sayAgain(id) }
         isUrgent = true
     }
 
@@ -94,8 +105,24 @@ extension EdgeLedger {
         tickNumber += 1
         for id in awake {
             let index = Int(id.rawValue)
-            slots[index].moveRate()
+            slots[index].moveRate(tick: tickNumber)
         }
+    }
+
+    /// So many ticks at once, with nothing else between them. While the ledger is asleep it makes no
+    /// difference how many.
+    public mutating func tick(count: UInt64) {
+        guard !awake.isEmpty else {
+            tickNumber += count
+            return
+        }
+        for _ in 0..<count { tick() }
+    }
+
+    /// Whether ticks alone change nothing: no rate moves, nothing is idle, nothing to be reported or
+    /// written.
+    public var isAsleep: Bool {
+        awake.isEmpty && errands.isEmpty && !isUrgent && journalDue.isEmpty
     }
 
     /// Everything that the counter has not heard yet, at most `max` accounts; releases what is idle
@@ -103,7 +130,8 @@ extension EdgeLedger {
     public mutating func collectReports(
         max: Int = Limits.reportEntryCountMax
     ) -> [Report] {
-        var reports: [Report] = []
+        var reports = runErrands(max: max)
+        if !errands.isEmpty { isUrgent = true }
         var stillAwake: [SlotID] = []
         var unheard: ArraySlice<SlotID> = []
         for (position, id) in awake.enumerated() {
@@ -142,7 +170,7 @@ extension EdgeLedger {
         slots[index].isWishOutdated = false
         slots[index].answeredRecallEpoch = slots[index].recallEpoch
         return Report(
-            reference: slots[index].reference, key: slots[index].key,
+            reference: slots[index].reference, key: slots[index].key, route: slots[index].route,
             report: slots[index].report(wish: wish))
     }
 
@@ -150,7 +178,7 @@ extension EdgeLedger {
     private func idleAmount(_ id: SlotID) -> Amount {
         let slot = slots[Int(id.rawValue)]
         guard slot.available > .zero else { return .zero }
-        if slot.recallEpoch > slot.answeredRecallEpoch { return slot.spare }
+        if slot.recallEpoch > slot.answeredRecallEpoch || isDraining { return slot.spare }
         if slot.isCentral {
             // What a request waits for may be on its way. Giving back so much that it would be too
             // little when it arrives would make both sides do the same again for ever.
@@ -160,7 +188,7 @@ extension EdgeLedger {
             return Swift.min(slot.spare, wish.need.excess(over: need))
         }
         guard slot.waiterCount == 0 else { return .zero }
-        if tickNumber - slot.lastUseTick > Self.idleTicks { return slot.available }
+        if tickNumber.elapsed(since: slot.lastUseTick) > Self.idleTicks { return slot.available }
         let target = target(Int(id.rawValue))
         let isFarTooMuch =
             slot.lastUseTick < tickNumber && slot.available.rawValue / 4 > target.rawValue
@@ -176,13 +204,9 @@ extension EdgeLedger {
     /// `nil` when there is nothing new to wish for.
     private func nextWish(_ id: SlotID) -> LeaseWish? {
         let slot = slots[Int(id.rawValue)]
-        let need = slot.unmetNeed(tick: tickNumber)
-        let isUnused = tickNumber - slot.lastUseTick > Self.idleTicks
+        let need = isDraining ? nil : slot.unmetNeed(tick: tickNumber)
         let target = target(Int(id.rawValue))
-        let wantsMore =
-            slot.isEnforced && !slot.isCentral && !isUnused && target > .zero
-            && slot.available.rawValue < target.rawValue / 10 * 3
-            && tickNumber - slot.wishTick >= Self.prefetchPauseTicks
+        let wantsMore = wantsMore(slot, target: target)
         guard need != nil || wantsMore else {
             // A need that no longer exists must not keep its place in the counter's queue, and an
             // account that is about to be forgotten must not be granted anything any more.
@@ -203,20 +227,36 @@ extension EdgeLedger {
         return isCovered ? nil : wish
     }
 
+    private func wantsMore(_ slot: Slot, target: Amount) -> Bool {
+        guard slot.isEnforced, !slot.isCentral, !isDraining, target > .zero,
+            slot.available.rawValue < target.rawValue / 10 * 3,
+            tickNumber.elapsed(since: slot.lastUseTick) <= Self.idleTicks
+        else { return false }
+        // Before its period starts an account asks once: all edges are about to.
+        guard slot.startTick <= tickNumber else { return slot.wish == nil }
+        return tickNumber.elapsed(since: slot.wishTick) >= Self.prefetchPauseTicks
+    }
+
     private func isLeaving(_ slot: Slot) -> Bool {
-        slot.wishNumber > 0 && slot.openHoldCount == 0 && slot.waiterCount == 0
-            && slot.available == .zero && tickNumber - slot.lastUseTick > Self.forgetTicks
+        if isDraining { return slot.wishNumber > 0 }
+        return slot.wishNumber > 0 && slot.openHoldCount == 0 && slot.waiterCount == 0
+            && slot.available == .zero
+            && tickNumber.elapsed(since: slot.lastUseTick) > Self.forgetTicks
     }
 
     /// Forgets accounts that nobody has used for long and of which the counter knows everything.
     /// What was ever wished for is first withdrawn, so that it takes one more exchange of messages.
-    public mutating func forgetUnused() {
+    ///
+    /// - Returns: the references of those that were forgotten, which are never used again.
+    @discardableResult
+    public mutating func forgetUnused() -> [UInt32] {
+        var forgotten: [UInt32] = []
         for id in liveSlots {
             let slot = slots[Int(id.rawValue)]
             let isUnused =
                 !slot.isAwake && slot.openHoldCount == 0 && slot.waiterCount == 0
                 && slot.available == .zero && slot.isAcknowledged
-                && tickNumber - slot.lastUseTick > Self.forgetTicks
+                && tickNumber.elapsed(since: slot.lastUseTick) > Self.forgetTicks
             guard isUnused else { continue }
             guard slot.isQuiet else {
                 attend(id)
@@ -226,7 +266,9 @@ extension EdgeLedger {
             slotIndex[slot.key] = nil
             vacantSlots.append(id)
             references[slot.reference] = nil
+            forgotten.append(slot.reference)
         }
+        return forgotten
     }
 
     /// Gives everything back that is not in a hold: the edge is draining.
@@ -239,8 +281,36 @@ extension EdgeLedger {
         isUrgent = true
     }
 
+    /// As `releaseAll`, from now on: what holds leave goes back too, and what was wished for is
+    /// withdrawn.
+    mutating func drain() {
+        isDraining = true
+        releaseAll()
+    }
+
+    /// Accounts whose counter may not have heard yet that nothing is idle and nothing is wished for.
+    /// What is in holds is no concern: it stays charged.
+    var unreturned: [SlotID] {
+        liveSlots.filter { id in
+            let slot = slots[Int(id.rawValue)]
+            return slot.available > .zero || !slot.isAcknowledged || !slot.isQuiet
+        }
+    }
+
+    /// Everything that is still to be said goes to one counter.
+    mutating func gather(on link: EdgeSession.LinkID) {
+        errands = []
+        for id in unreturned {
+            let index = Int(id.rawValue)
+            slots[index].route = link
+            slots[index].release(slots[index].available)
+            sayAgain(id)
+            wake(id)
+        }
+    }
+
     /// In the order in which they were made: hash order would differ from run to run.
-    private var liveSlots: [SlotID] {
+    var liveSlots: [SlotID] {
         slots.indices.lazy.map { SlotID(rawValue: UInt32($0)) }
             .filter { references[slots[Int($0.rawValue)].reference] == $0 }
     }

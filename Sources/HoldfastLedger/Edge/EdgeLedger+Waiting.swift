@@ -23,9 +23,10 @@ extension EdgeLedger {
             if slots[index].waiterCount == 0 { slots[index].startLine() }
             slots[index].waiterCount += 1
             slots[index].waiting = slots[index].waiting.saturatingAdd(demand.amount)
-            slots[index].lastUseTick = tickNumber
+            slots[index].used(tick: tickNumber)
             wake(demand.slot)
         }
+        if isJournaled { for demand in demands { watchJournal(demand.slot) } }
         _ = gather(waiter)
         isUrgent = true
         return id
@@ -108,9 +109,10 @@ extension EdgeLedger {
     }
 
     /// Keeps for a waiter what is there for it, up to the first account that it lacks. True when it
-    /// lacks none.
+    /// lacks none. Who lacks only the journal's word keeps what it needs: the disk is on its way.
     private mutating func gather(_ waiter: Waiter) -> Bool {
         var isInLine = true
+        var isUnlocked = true
         for position in waiter.order {
             let demand = waiter.demands[position]
             let index = Int(demand.slot.rawValue)
@@ -124,21 +126,28 @@ extension EdgeLedger {
                 if slots[index].firstInLine == .zero { slots[index].firstInLine = demand.amount }
             } else {
                 slots[index].unkept -= demand.amount
+                if slots[index].unkeptUnlocked < demand.amount { isUnlocked = false }
+                // Nobody behind may use up what the first one waits for.
+                slots[index].unkeptUnlocked = slots[index].unkeptUnlocked
+                    .excess(over: demand.amount)
             }
         }
-        return isInLine
+        return isInLine && isUnlocked
     }
 }
 
 extension EdgeLedger.Slot {
     /// Whether a newcomer can be paid without taking from those who wait.
-    func canPayNewcomer(_ amount: Amount) -> Bool {
+    ///
+    /// Changes nothing. `mutating`, because the compiler would copy the whole slot to ask it.
+    mutating func canPayNewcomer(_ amount: Amount) -> Bool {
         if waiterCount == 0 || !isEnforced || amount == .zero { return canPay(amount) }
-        return firstInLine == .zero && unkept >= amount
+        return firstInLine == .zero && unkept >= amount && unkeptUnlocked >= amount
     }
 
     fileprivate mutating func startLine() {
         unkept = available
+        unkeptUnlocked = unlockedAvailable
         firstInLine = .zero
         firstAfterLine = .zero
     }

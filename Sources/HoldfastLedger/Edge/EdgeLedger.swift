@@ -93,8 +93,26 @@ public struct EdgeLedger: Sendable {
     var tickNumber: UInt64 = 0
     /// Accounts that are new here may be known to the counter.
     var hasForgotten = false
+    /// Everything goes back and nothing is asked for any more.
+    var isDraining = false
 
-    public init() {}
+    /// The counters that are connected now.
+    var placement = Placement()
+    /// Reports that are due at counters that do not serve the account.
+    var errands: [Errand] = []
+
+    let isJournaled: Bool
+    /// Slots for which the journal may have to be written.
+    var journalDue: [SlotID] = []
+    /// What is being written, in this order.
+    var journalWrites: [JournalWrite] = []
+    var nextJournalSequence: UInt64 = 1
+
+    /// - Parameter isJournaled: nothing is held beyond what a journal has confirmed: see
+    ///   `takeJournalRecords`.
+    public init(isJournaled: Bool = false) {
+        self.isJournaled = isJournaled
+    }
 
     public var waiterCount: Int { line.count }
     public var slotCount: Int { slotIndex.count }
@@ -112,6 +130,8 @@ public struct EdgeLedger: Sendable {
             for demand in demands {
                 let index = Int(demand.slot.rawValue)
                 slots[index].unkept = slots[index].unkept.excess(over: demand.amount)
+                slots[index].unkeptUnlocked = slots[index].unkeptUnlocked
+                    .excess(over: demand.amount)
             }
         }
         return .held(open(demands))
@@ -119,14 +139,10 @@ public struct EdgeLedger: Sendable {
 
     mutating func open(_ demands: [Demand]) -> HoldID {
         for demand in demands {
-            let index = Int(demand.slot.rawValue)
-            slots[index].held += demand.amount
-            slots[index].openHoldCount += 1
-            slots[index].admittedThisTick = slots[index].admittedThisTick
-                .saturatingAdd(demand.amount)
-            slots[index].lastUseTick = tickNumber
+            slots[Int(demand.slot.rawValue)].hold(demand.amount, tick: tickNumber)
             wake(demand.slot)
         }
+        if isJournaled { for demand in demands { watchJournal(demand.slot) } }
         holdCount += 1
         if let index = vacantHolds.popLast() {
             holds[index].demands = demands
@@ -160,12 +176,12 @@ public struct EdgeLedger: Sendable {
         for (demand, cost) in zip(demands, actual) {
             let index = Int(demand.slot.rawValue)
             slots[index].settle(held: demand.amount, actual: cost)
-            slots[index].openHoldCount -= 1
             worst = max(worst, cost.excess(over: demand.amount))
             wake(demand.slot)
             if slots[index].isCentral { isUrgent = true }
             if slots[index].waiterCount > 0 { isWaitedFor = true }
         }
+        if isJournaled { for demand in demands { watchJournal(demand.slot) } }
         let wakeups = isWaitedFor ? serveLine() : []
         return (worst > .zero ? .overran(by: worst) : .settled, wakeups)
     }
@@ -180,9 +196,10 @@ public struct EdgeLedger: Sendable {
             return id
         }
         let id: SlotID
-        let slot = Slot(
+        var slot = Slot(
             key: key, reference: nextReference, isEnforced: isEnforced,
-            mayBeStored: hasForgotten, tick: tickNumber)
+            mayBeStored: hasForgotten, isJournaled: isJournaled, tick: tickNumber)
+        slot.route = placement.link(for: slot.hash)
         nextReference += 1
         if let vacant = vacantSlots.popLast() {
             id = vacant
@@ -207,8 +224,7 @@ public struct EdgeLedger: Sendable {
 
     /// The account has something new to report.
     mutating func wake(_ slot: SlotID) {
-        slots[Int(slot.rawValue)].isDirty = true
-        attend(slot)
+        if slots[Int(slot.rawValue)].wake() { awake.append(slot) }
     }
 
     /// The account is looked at with every tick until it needs no attention.

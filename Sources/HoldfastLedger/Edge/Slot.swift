@@ -13,6 +13,10 @@ extension EdgeLedger {
         let reference: UInt32
         /// The key's bytes: its place in the order in which requests gather accounts.
         let place: [UInt8]
+        /// Of those bytes.
+        let hash: UInt64
+        /// The connection to the counter that serves the account; `nil` before there is any.
+        var route: EdgeSession.LinkID?
         /// The counter may have this account from earlier in our session: accounts have been
         /// forgotten.
         let mayBeStored: Bool
@@ -23,6 +27,12 @@ extension EdgeLedger {
         var spent: Amount = .zero
         var held: Amount = .zero
         var overrun: Amount = .zero
+        /// With a journal: the most that `used` may become, as confirmed by the disk. Beyond any
+        /// amount without one.
+        var unlocked: Amount
+        /// The most that the journal was asked to write, confirmed or not.
+        var unlockedAhead: Amount = .zero
+        var isJournalDue = false
         /// Also of holds of nothing, which `held` does not show.
         var openHoldCount = 0
 
@@ -33,6 +43,8 @@ extension EdgeLedger {
         /// that nobody keeps; what the first request lacks that waits in line here; and what the
         /// first one needs that waits for an earlier account.
         var unkept: Amount = .zero
+        /// The part of what the journal lets be used that nobody keeps.
+        var unkeptUnlocked: Amount = .zero
         var firstInLine: Amount = .zero
         var firstAfterLine: Amount = .zero
 
@@ -57,25 +69,39 @@ extension EdgeLedger {
         var isDirty = false
         var isAwake = false
         var lastUseTick: UInt64
+        /// In the future for an account of the next period. Its rate stands still until then.
+        var startTick: UInt64
+        /// The account of the next period has been made.
+        var hasSuccessor = false
         var admittedThisTick: Amount = .zero
         /// Admitted per tick, slowly moving mean.
         var rate: UInt64 = 0
 
         init(
-            key: AccountKey, reference: UInt32, isEnforced: Bool, mayBeStored: Bool, tick: UInt64
+            key: AccountKey, reference: UInt32, isEnforced: Bool, mayBeStored: Bool,
+            isJournaled: Bool, tick: UInt64
         ) {
             self.key = key
             self.reference = reference
             place = Array(key.text.utf8)
+            hash = Placement.hash(of: place)
             self.mayBeStored = mayBeStored
             self.isEnforced = isEnforced
+            unlocked = isJournaled ? .zero : Amount(.max)
             lastUseTick = tick
+            startTick = tick
         }
 
         var committed: Amount { released.saturatingAdd(spent).saturatingAdd(held) }
         var available: Amount { granted.excess(over: committed) }
 
-        func canPay(_ amount: Amount) -> Bool { !isEnforced || available >= amount }
+        /// What the journal has to cover before it happens.
+        var used: Amount { spent.saturatingAdd(held) }
+        var unlockedAvailable: Amount { unlocked.excess(over: used) }
+
+        func canPay(_ amount: Amount) -> Bool {
+            !isEnforced || available >= amount && unlockedAvailable >= amount
+        }
 
         /// The part of `available` that nobody keeps, and the part that requests in line keep.
         var spare: Amount { waiterCount == 0 ? available : unkept }
@@ -89,19 +115,50 @@ extension EdgeLedger {
 
         /// Others are short of this account, or were a moment ago.
         func isContended(tick: UInt64) -> Bool {
-            isCentral || recallTick.map { tick - $0 < EdgeLedger.contentionTicks } ?? false
+            isCentral
+                || recallTick.map { tick.elapsed(since: $0) < EdgeLedger.contentionTicks } ?? false
         }
 
         /// Whether the counter still has to meet the newest wish.
         var hasOpenNeed: Bool { wish.map { $0.need > granted } ?? false }
 
+        /// A request uses the account. Requests find their accounts by the counter's time, so a period
+        /// that is used has started, whatever was thought before.
+        mutating func used(tick: UInt64) {
+            lastUseTick = tick
+            if startTick > tick { startTick = tick }
+        }
+
+        mutating func hold(_ amount: Amount, tick: UInt64) {
+            held += amount
+            openHoldCount += 1
+            admittedThisTick = admittedThisTick.saturatingAdd(amount)
+            used(tick: tick)
+        }
+
+        /// There is something new to report. True when it was asleep.
+        mutating func wake() -> Bool {
+            isDirty = true
+            guard !isAwake else { return false }
+            isAwake = true
+            return true
+        }
+
         mutating func settle(held amount: Amount, actual: Amount) {
             precondition(amount <= held, "settled more than was held")
             held -= amount
+            openHoldCount -= 1
             spent += actual
             // What not even the rest of the slice pays for.
             overrun += released.saturatingAdd(spent)
                 .excess(over: granted.saturatingAdd(overrun))
+        }
+
+        /// What a counter says that does not serve the account any more. What it granted is there;
+        /// how things stand is known better by the one that does.
+        mutating func takeTotals(_ grant: LeaseGrant) {
+            guard standing != nil else { return take(grant) }
+            granted = max(granted, grant.granted)
         }
 
         /// Takes what the counter says, in any order and however often.
@@ -124,7 +181,8 @@ extension EdgeLedger {
             standing = grant
         }
 
-        mutating func moveRate() {
+        mutating func moveRate(tick: UInt64) {
+            guard tick >= startTick else { return }
             let admitted = admittedThisTick.rawValue
             // The mean would never reach zero by division alone.
             rate = admitted == 0 && rate < 16 ? 0 : rate - rate / 16 + admitted / 16
@@ -159,15 +217,23 @@ extension EdgeLedger {
         /// smaller.
         func report(wish: LeaseWish?) -> LeaseReport {
             if mayBeStored && standing == nil {
-                return LeaseReport(held: held, wish: wish, recallEpoch: answeredRecallEpoch)
+                return LeaseReport(
+                    held: held, wish: wish, recallEpoch: answeredRecallEpoch,
+                    unlocked: reportedUnlocked)
             }
             return LeaseReport(
                 granted: granted, released: released, spent: spent, held: held + kept,
-                overrun: overrun, wish: wish, recallEpoch: answeredRecallEpoch)
+                overrun: overrun, wish: wish, recallEpoch: answeredRecallEpoch,
+                unlocked: reportedUnlocked)
+        }
+
+        private var reportedUnlocked: Amount {
+            unlocked.rawValue == .max ? .zero : unlocked
         }
     }
 }
 
-extension LeaseWish {
-    var isWithdrawal: Bool { need == .zero && ceiling == .zero }
+extension UInt64 {
+    /// Zero where `tick` is in the future.
+    func elapsed(since tick: UInt64) -> UInt64 { self > tick ? self - tick : 0 }
 }

@@ -1,5 +1,7 @@
 import Foundation
 import GRDB
+import HoldfastCore
+import HoldfastLedger
 
 /// Creates the file, and opens the connection and checks what is there.
 enum SQLiteSchema {
@@ -88,6 +90,9 @@ enum SQLiteSchema {
         }
     }
 
+    private static let firstGeneration: UInt64 = 1
+
+    // Texts that come from outside are blobs: a zero byte would end a TEXT.
     private static let tables = """
         CREATE TABLE account (
             key BLOB NOT NULL PRIMARY KEY,
@@ -96,19 +101,34 @@ enum SQLiteSchema {
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE session (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
-            edge TEXT NOT NULL,
+            edge BLOB NOT NULL,
             opened_at INTEGER NOT NULL,
+            seen_at INTEGER NOT NULL,
             closed_at INTEGER
+        ) STRICT;
+        INSERT INTO sqlite_sequence (name, seq)
+        VALUES ('session', \(SessionID.origin(of: firstGeneration).rawValue));
+        CREATE TABLE operator_record (
+            id INTEGER PRIMARY KEY,
+            action INTEGER NOT NULL,
+            at INTEGER NOT NULL,
+            account BLOB NOT NULL,
+            session INTEGER,
+            amount INTEGER NOT NULL,
+            reason BLOB NOT NULL
         ) STRICT;
         CREATE TABLE secret (
             name TEXT NOT NULL PRIMARY KEY,
             value BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
-        CREATE TABLE clock (
+        CREATE TABLE watermark (
             id INTEGER PRIMARY KEY CHECK (id = 1),
-            floor INTEGER NOT NULL
+            clock_floor INTEGER NOT NULL,
+            generation INTEGER NOT NULL,
+            learned INTEGER NOT NULL
         ) STRICT;
-        INSERT INTO clock (id, floor) VALUES (1, 0);
+        INSERT INTO watermark (id, clock_floor, generation, learned)
+        VALUES (1, 0, \(firstGeneration), \(firstGeneration));
         PRAGMA application_id = \(applicationID);
         PRAGMA user_version = \(version);
         """
@@ -124,12 +144,26 @@ enum SQLiteSchema {
         let rows = try Row.fetchCursor(db, sql: "SELECT key, version, value FROM account")
         var previous: [UInt8] = []
         while let row = try rows.next() {
-            let row = try AccountRow(row)
-            _ = try row.decoded(path: path)
-            guard previous.lexicographicallyPrecedes(row.key) else {
+            let key = try AccountRow.read(row, path: path).row.key
+            guard previous.lexicographicallyPrecedes(key) else {
                 throw StoreError.corrupt("\(path): its accounts are out of order")
             }
-            previous = row.key
+            previous = key
+        }
+        try verifySequence(db, path: path)
+    }
+
+    /// What keeps a session id from being issued twice is stored three times over: as generation,
+    /// in the sequence, and in the sessions themselves.
+    private static func verifySequence(_ db: Database, path: String) throws {
+        let generation = try GenerationRow.read(db, path: path)
+        let sequence = try Int64.fetchOne(
+            db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'session'")
+        let newest = try Int64.fetchOne(db, sql: "SELECT max(id) FROM session") ?? 0
+        guard let sequence, sequence >= 0, newest <= sequence,
+            SessionID(UInt64(sequence)).generation == generation.current
+        else {
+            throw StoreError.corrupt("\(path): its sessions do not belong to its generation")
         }
     }
 }

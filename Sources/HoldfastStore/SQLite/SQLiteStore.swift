@@ -1,19 +1,22 @@
 import Foundation
 import GRDB
 public import HoldfastCore
-import HoldfastLedger
+public import HoldfastLedger
 import Synchronization
 
 /// The embedded store: one SQLite file, one process, one connection.
 ///
 /// Write-ahead log with `synchronous = FULL`: `commit` returns after the log is flushed to disk.
 /// One connection and not a pool, because the counter is the only user and batches its writes; a
-/// reader of its own would only add a second set of locks. The file has four tables:
+/// reader of its own would only add a second set of locks. The file has five tables:
 ///
-///     account  key (the text of `AccountKey`), version, value (see `AccountRecord`)
-///     session  id, edge, opened_at, closed_at; seconds since 1970
-///     secret   name, value
-///     clock    one row: floor, in seconds since 1970
+///     account          key (the text of `AccountKey`), version, value (see `AccountRecord`)
+///     session          id (see `SessionID.generation`), edge, opened_at, seen_at, closed_at
+///     operator_record  action, at, account, session, amount, reason
+///     secret           name, value
+///     watermark        one row: clock_floor, generation, learned; none of them goes back
+///
+/// Times are seconds since 1970.
 ///
 /// Opening reads the whole file once and checks every account, because a damaged key would
 /// otherwise look like an account that nobody has spent from.
@@ -25,16 +28,30 @@ public final class SQLiteStore: AccountStore {
         case failed(StoreError)
     }
 
-    private let file: StoreFile
+    let file: StoreFile
     private let queue: DatabaseQueue
     private let standing = Mutex(Standing.open)
 
     /// Opens the store at `path`, or creates it with permission for the current user only. Its
     /// directory must exist.
-    public init(path: String) throws(StoreError) {
-        let file = try StoreFile(path: path, create: SQLiteSchema.create)
+    ///
+    /// Pass `isRestored` when the file is older than the newest that was acknowledged: a backup, a
+    /// snapshot of its disk, a copy from a replica. It begins a new generation, so that counters
+    /// learn from the edges what the file has forgotten. Doing so without need costs the time of
+    /// learning, nothing else. The file must exist then.
+    public convenience init(path: String, isRestored: Bool = false) throws(StoreError) {
+        let now = UnixTime(Int64(Date().timeIntervalSince1970))
+        try self.init(path: path, restoredAt: isRestored ? now : nil)
+    }
+
+    /// `restoredAt`: what the system's clock shows, when the file is older than it should be.
+    init(path: String, restoredAt: UnixTime?) throws(StoreError) {
+        let file = try StoreFile(
+            path: path, isRestored: restoredAt != nil, create: SQLiteSchema.create)
         self.file = file
         self.queue = try SQLiteSchema.open(file.path)
+        guard let restoredAt else { return }
+        try write { db in try GenerationRow.begin(db, at: restoredAt, path: file.path) }
     }
 
     deinit {
@@ -55,75 +72,22 @@ public final class SQLiteStore: AccountStore {
 
     // MARK: - Accounts
 
-    public func load(
-        _ keys: [AccountKey]
-    ) throws(StoreError) -> [AccountKey: VersionedAccount] {
+    public func load(_ keys: [AccountKey]) throws(StoreError) -> LoadResult {
         try read { db in
             let select = try db.cachedStatement(
                 sql: "SELECT key, version, value FROM account WHERE key = ?")
-            var found: [AccountKey: VersionedAccount] = [:]
+            var result = LoadResult()
             for key in keys {
                 let arguments: StatementArguments = [Data(key.text.utf8)]
                 guard let row = try Row.fetchOne(select, arguments: arguments) else { continue }
-                found[key] = try AccountRow(row).decoded(path: file.path)
-            }
-            return found
-        }
-    }
-
-    public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
-        precondition(
-            Set(batch.puts.map(\.key)).count == batch.puts.count, "a batch has a key twice")
-        return try write { db in
-            let result = try put(batch.puts, db)
-            if let floor = batch.clockFloor {
-                try db.cachedStatement(sql: "UPDATE clock SET floor = max(floor, ?)")
-                    .execute(arguments: [floor.seconds])
-            }
-            for session in batch.closedSessions {
-                guard let id = Int64(exactly: session.rawValue) else { continue }
-                try db.cachedStatement(
-                    sql: """
-                        UPDATE session SET closed_at = (SELECT floor FROM clock)
-                        WHERE id = ? AND closed_at IS NULL
-                        """
-                ).execute(arguments: [id])
+                do throws(AccountRecord.Damage) {
+                    result.found[key] = try AccountRow(row).decoded()
+                } catch {
+                    result.damaged[key] = "\(error)"
+                }
             }
             return result
         }
-    }
-
-    private func put(_ puts: [StoreBatch.Put], _ db: Database) throws -> CommitResult {
-        let insert = try db.cachedStatement(
-            sql: """
-                INSERT INTO account (key, version, value) VALUES (?, ?, ?)
-                ON CONFLICT (key) DO NOTHING
-                """)
-        let update = try db.cachedStatement(
-            sql: "UPDATE account SET version = ?, value = ? WHERE key = ? AND version = ?")
-        var result = CommitResult()
-        for put in puts {
-            precondition(!put.key.cap.isEmpty, "an account without a cap")
-            // What cannot be a version cannot be the current one either.
-            guard let expected = Int64(exactly: put.expected), expected < .max else {
-                result.conflicts.append(put.key)
-                continue
-            }
-            let key = Array(put.key.text.utf8)
-            let version = put.expected + 1
-            let value = Data(AccountRecord.encode(put.account, key: key, version: version))
-            if expected == 0 {
-                try insert.execute(arguments: [Data(key), expected + 1, value])
-            } else {
-                try update.execute(arguments: [expected + 1, value, Data(key), expected])
-            }
-            if db.changesCount == 1 {
-                result.versions[put.key] = version
-            } else {
-                result.conflicts.append(put.key)
-            }
-        }
-        return result
     }
 
     public func scan(
@@ -151,40 +115,15 @@ public final class SQLiteStore: AccountStore {
                 arguments: StatementArguments(arguments))
             var found: [ScannedAccount] = []
             while let row = try rows.next() {
-                let row = try AccountRow(row)
+                let (row, stored) = try AccountRow.read(row, path: file.path)
                 found.append(
-                    ScannedAccount(
-                        key: try row.accountKey(path: file.path),
-                        stored: try row.decoded(path: file.path)))
+                    ScannedAccount(key: try row.accountKey(path: file.path), stored: stored))
             }
             return found
         }
     }
 
-    // MARK: - Sessions, secrets, clock
-
-    public func openSession(edge: String, at time: UnixTime) throws(StoreError) -> SessionID {
-        try write { db in
-            try db.execute(
-                sql: "INSERT INTO session (edge, opened_at) VALUES (?, ?)",
-                arguments: [edge, time.seconds])
-            return SessionID(UInt64(db.lastInsertedRowID))
-        }
-    }
-
-    public func session(_ id: SessionID) throws(StoreError) -> SessionRecord? {
-        guard let rowID = Int64(exactly: id.rawValue) else { return nil }
-        return try read { db in
-            let row = try Row.fetchOne(
-                db, sql: "SELECT edge, opened_at, closed_at FROM session WHERE id = ?",
-                arguments: [rowID])
-            guard let row else { return nil }
-            let closedAt: Int64? = row["closed_at"]
-            return SessionRecord(
-                id: id, edge: row["edge"], openedAt: UnixTime(row["opened_at"]),
-                closedAt: closedAt.map { UnixTime($0) })
-        }
-    }
+    // MARK: - Secrets, watermarks, operators
 
     public func secret(
         named name: String, generate: () -> [UInt8]
@@ -202,14 +141,32 @@ public final class SQLiteStore: AccountStore {
         }
     }
 
+    public func generation() throws(StoreError) -> StoreGeneration {
+        try read { db in try GenerationRow.read(db, path: file.path) }
+    }
+
     public func clockFloor() throws(StoreError) -> UnixTime {
-        let floor = try read { db in
-            try Int64.fetchOne(db, sql: "SELECT floor FROM clock")
-        }
-        guard let floor else {
-            throw .corrupt("\(file.path): the row that holds the clock floor is missing")
+        try read { db in try readClockFloor(db) }
+    }
+
+    func readClockFloor(_ db: Database) throws -> UnixTime {
+        let select = try db.cachedStatement(sql: "SELECT clock_floor FROM watermark")
+        guard let floor = try Int64.fetchOne(select) else {
+            throw StoreError.corrupt("\(file.path): the row that holds the clock floor is missing")
         }
         return UnixTime(floor)
+    }
+
+    public func operatorRecords(limit: Int) throws(StoreError) -> [OperatorRecord] {
+        precondition(limit > 0, "a list of no records")
+        return try read { db in
+            let rows = try Row.fetchAll(
+                db,
+                sql: "SELECT \(OperatorRecordRow.columns) FROM operator_record "
+                    + "ORDER BY id DESC LIMIT ?",
+                arguments: [limit])
+            return try rows.map { try OperatorRecordRow.read($0, path: file.path) }
+        }
     }
 
     // MARK: - Access

@@ -1,4 +1,5 @@
 import GRDB
+import HoldfastLedger
 
 extension StoreError {
     /// What a failure inside SQLite means.

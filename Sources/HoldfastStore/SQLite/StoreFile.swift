@@ -1,4 +1,5 @@
 import Glibc
+import HoldfastLedger
 import Synchronization
 
 /// The database file on disk: found or created, and locked for as long as this value lives or until
@@ -24,17 +25,22 @@ final class StoreFile: Sendable {
 
     /// `create` makes the first contents, in an empty file of another name that gets its own name
     /// only afterwards. So a file that exists and is empty was truncated, and is never taken for a
-    /// new one.
-    init(path: String, create: (String) throws(StoreError) -> Void) throws(StoreError) {
+    /// new one. A file that was restored must exist.
+    init(
+        path: String, isRestored: Bool, create: (String) throws(StoreError) -> Void
+    ) throws(StoreError) {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw .unavailable("its path is empty or contains a zero byte. Name a file.")
         }
         let path = try Self.resolve(path)
         // Also before the lock is made, which is not wanted beside a directory or a device.
-        _ = try Self.isFile(path)
+        guard try Self.isFile(path) || !isRestored else {
+            throw .unavailable(
+                "\(path) does not exist, but is said to have been restored. Restore it first.")
+        }
         let lock = try Self.lock(path)
         do throws(StoreError) {
-            if try !Self.isFile(path) { try Self.create(path, create) }
+            if !isRestored, try !Self.isFile(path) { try Self.create(path, create) }
             identity = try Self.identify(path)
         } catch {
             Self.unlock(lock)

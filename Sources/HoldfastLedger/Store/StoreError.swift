@@ -15,6 +15,9 @@ public enum StoreError: Error, Hashable, Sendable {
     case newerSchema(found: Int, supported: Int)
     /// This process may not write to it. Nothing was written.
     case readOnly(String)
+    /// The connection broke during a write, which may or may not have happened. The store can be
+    /// asked again: reading tells.
+    case interrupted(String)
     /// The write may or may not survive a crash, and this process can no longer find out: after a
     /// failed flush the kernel may drop what it could not write and report success the next time.
     /// Stop the process; the next one reads what is really there.
@@ -43,6 +46,9 @@ extension StoreError: CustomStringConvertible {
         case .readOnly(let reason):
             return "the store cannot be written: \(reason). Let the user that runs Holdfast read "
                 + "and write the file and its directory, on a file system mounted read-write."
+        case .interrupted(let reason):
+            return "the store went away during a write: \(reason). It is asked again, and what it "
+                + "really kept is read back."
         case .outcomeUnknown(let reason):
             return "it is not known whether the store kept the last write: \(reason). Check the "
                 + "disk and start the process again; it then reads what was really kept."

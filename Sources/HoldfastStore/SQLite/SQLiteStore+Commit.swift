@@ -1,0 +1,116 @@
+import Foundation
+import GRDB
+import HoldfastCore
+public import HoldfastLedger
+
+extension SQLiteStore {
+    public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
+        precondition(
+            Set(batch.puts.map(\.key)).count == batch.puts.count, "a batch has a key twice")
+        return try write { db in
+            var result = try write(batch, db)
+            result.clockFloor = try readClockFloor(db)
+            return result
+        }
+    }
+
+    private func write(_ batch: StoreBatch, _ db: Database) throws -> CommitResult {
+        let gone = try batch.reporting.filter { try !isOpen($0, db) }
+        guard gone.isEmpty else { return CommitResult(closedSessions: gone) }
+        guard batch.isAllOrNothing else {
+            let result = try put(batch.puts, db)
+            try writeRest(of: batch, db)
+            return result
+        }
+        var result = CommitResult()
+        // All or nothing, see `StoreBatch`.
+        try db.inSavepoint {
+            result = try put(batch.puts, db)
+            guard result.conflicts.isEmpty else {
+                result.versions = [:]
+                return .rollback
+            }
+            try writeRest(of: batch, db)
+            return .commit
+        }
+        return result
+    }
+
+    private func isOpen(_ session: SessionID, _ db: Database) throws -> Bool {
+        guard let id = Int64(exactly: session.rawValue) else { return false }
+        let select = try db.cachedStatement(
+            sql: "SELECT EXISTS (SELECT 1 FROM session WHERE id = ? AND closed_at IS NULL)")
+        return try Bool.fetchOne(select, arguments: [id]) ?? false
+    }
+
+    private func put(_ puts: [StoreBatch.Put], _ db: Database) throws -> CommitResult {
+        let insert = try db.cachedStatement(
+            sql: """
+                INSERT INTO account (key, version, value) VALUES (?, ?, ?)
+                ON CONFLICT (key) DO NOTHING
+                """)
+        let update = try db.cachedStatement(
+            sql: "UPDATE account SET version = ?, value = ? WHERE key = ? AND version = ?")
+        var result = CommitResult()
+        for put in puts {
+            precondition(!put.key.cap.isEmpty, "an account without a cap")
+            // What cannot be a version cannot be the current one either.
+            guard let expected = Int64(exactly: put.expected), expected < .max else {
+                result.conflicts.append(put.key)
+                continue
+            }
+            let key = Array(put.key.text.utf8)
+            let version = put.expected + 1
+            let value = Data(AccountRecord.encode(put.account, key: key, version: version))
+            if expected == 0 {
+                try insert.execute(arguments: [Data(key), expected + 1, value])
+            } else {
+                try update.execute(arguments: [expected + 1, value, Data(key), expected])
+            }
+            if db.changesCount == 1 {
+                result.versions[put.key] = version
+            } else {
+                result.conflicts.append(put.key)
+            }
+        }
+        return result
+    }
+
+    // MARK: - Everything but accounts
+
+    private func writeRest(of batch: StoreBatch, _ db: Database) throws {
+        // First the floor, which the sessions are marked with.
+        if let floor = batch.clockFloor {
+            try db.cachedStatement(sql: "UPDATE watermark SET clock_floor = max(clock_floor, ?)")
+                .execute(arguments: [floor.seconds])
+        }
+        try mark(
+            batch.seenSessions, db,
+            sql: """
+                UPDATE session SET seen_at = max(seen_at, (SELECT clock_floor FROM watermark))
+                WHERE id = ?
+                """)
+        try mark(
+            batch.closedSessions, db,
+            sql: """
+                UPDATE session SET closed_at = (SELECT clock_floor FROM watermark)
+                WHERE id = ? AND closed_at IS NULL
+                """)
+        // What cannot be a generation is above the current one.
+        if let learned = batch.learnedGeneration.flatMap(Int64.init(exactly:)) {
+            try db.cachedStatement(
+                sql: "UPDATE watermark SET learned = max(learned, ?1) WHERE generation >= ?1"
+            ).execute(arguments: [learned])
+        }
+        for record in batch.records { try OperatorRecordRow.append(record, db) }
+    }
+
+    private func mark(_ sessions: [SessionID], _ db: Database, sql: String) throws {
+        guard !sessions.isEmpty else { return }
+        let update = try db.cachedStatement(sql: sql)
+        for session in sessions {
+            guard let id = Int64(exactly: session.rawValue) else { continue }
+            try update.execute(arguments: [id])
+        }
+    }
+}

@@ -1,0 +1,1 @@
+../HoldfastCounterTests/MemoryStore.swift
