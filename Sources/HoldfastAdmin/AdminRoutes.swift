@@ -10,6 +10,8 @@ package struct AdminResponse: Hashable, Sendable {
     package var status: Int
     package var contentType: String
     package var body: String
+    /// More headers, by their names in lower case.
+    var headers: [String: String] = [:]
 
     package init(status: Int = 200, contentType: String, body: String) {
         self.status = status
@@ -45,13 +47,15 @@ package struct AdminRoutes: Sendable {
     private let readiness: @Sendable () -> Readiness
     private let metrics: @Sendable () -> String
     private let extra: [(path: String, handler: Handler)]
+    let operations: AdminOperations
 
     /// - Parameter extra: more GET routes, each path starting with `/`. None may be taken already.
     package init(
         isLive: @escaping @Sendable () -> Bool,
         readiness: @escaping @Sendable () -> Readiness,
         metrics: @escaping @Sendable () -> String,
-        extra: [(path: String, handler: Handler)] = []
+        extra: [(path: String, handler: Handler)] = [],
+        operations: AdminOperations = .none
     ) {
         var taken = Set(Self.fixedPaths)
         for (path, _) in extra {
@@ -62,6 +66,7 @@ package struct AdminRoutes: Sendable {
         self.readiness = readiness
         self.metrics = metrics
         self.extra = extra
+        self.operations = operations
     }
 
     package var paths: [String] { Self.fixedPaths + extra.map(\.path) }
@@ -80,12 +85,26 @@ package struct AdminRoutes: Sendable {
                 contentType: "text/plain; version=0.0.4; charset=utf-8", body: metrics())
         default:
             guard let route = extra.first(where: { $0.path == path }) else {
-                return .problem(
-                    status: 404, title: "Not Found",
-                    detail: "This listener serves GET \(paths.joined(separator: ", ")).")
+                return unserved(path)
             }
             return try await route.handler(query)
         }
+    }
+
+    /// Answers a method that `path` does not take.
+    func unserved(_ path: String) -> AdminResponse {
+        let isRead = paths.contains(path)
+        guard isRead || operations.handler(of: path) != nil else {
+            var detail = "This listener serves GET \(paths.joined(separator: ", "))"
+            let posts = operations.handlers.map(\.path)
+            if !posts.isEmpty { detail += "; POST \(posts.joined(separator: ", "))" }
+            return .problem(status: 404, title: "Not Found", detail: detail + ".")
+        }
+        let allow = isRead ? "GET, HEAD" : "POST"
+        var response = AdminResponse.problem(
+            status: 405, title: "Method Not Allowed", detail: "\(path) takes \(allow) only.")
+        response.headers["allow"] = allow
+        return response
     }
 
     private static let fixedPaths = ["/livez", "/readyz", "/healthz", "/metrics"]

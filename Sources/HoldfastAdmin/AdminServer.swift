@@ -6,7 +6,8 @@ import ServiceLifecycle
 
 /// The listener for probes, metrics and operator queries, apart from the port that carries traffic.
 ///
-/// It has no authentication: it belongs on loopback or on a network that only operators reach.
+/// Reading takes no authentication: it belongs on loopback or on a network that only operators
+/// reach. Changing something does, see `AdminOperations`.
 package struct AdminServer: Service {
     package enum ListenError: Error, Hashable, CustomStringConvertible {
         /// The address could not be bound: in use, not ours, or not allowed.
@@ -76,20 +77,17 @@ private struct AdminResponder: HTTPResponder {
     let logger: Logger
 
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
-        guard request.method == .get || request.method == .head else {
-            var response = Self.response(
-                .problem(
-                    status: 405, title: "Method Not Allowed",
-                    detail: "This listener only answers GET and HEAD."))
-            response.headers[.allow] = "GET, HEAD"
-            return response
-        }
         let path = request.uri.path
-        var query: [String: String] = [:]
-        for (name, value) in request.uri.queryParameters { query[String(name)] = String(value) }
         let answer: AdminResponse
         do {
-            answer = try await routes.respond(path: path, query: query)
+            switch request.method {
+            case .get, .head:
+                answer = try await routes.respond(path: path, query: Self.query(of: request))
+            case .post:
+                answer = try await operate(request, path: path)
+            default:
+                answer = routes.unserved(path)
+            }
         } catch {
             // The reason stays in the log: it may name hosts that a caller has no business with.
             logger.error(
@@ -102,10 +100,47 @@ private struct AdminResponder: HTTPResponder {
         return request.method == .head ? response.createHeadResponse() : response
     }
 
+    private func operate(_ request: Request, path: String) async throws -> AdminResponse {
+        guard let handler = routes.operations.handler(of: path) else {
+            return routes.unserved(path)
+        }
+        let refusal = routes.operations.refusal(
+            authorization: request.headers[.authorization],
+            contentType: request.headers[.contentType], origin: request.headers[.origin])
+        if let refusal {
+            logger.warning(
+                "an operation was refused",
+                metadata: ["path": "\(path)", "status": "\(refusal.status)"])
+            return refusal
+        }
+        let body: ByteBuffer
+        do {
+            body = try await request.body.collect(upTo: AdminOperations.bodyByteCountMax)
+        } catch is NIOTooManyBytesError {
+            return .problem(
+                status: 413, title: "Content Too Large",
+                detail: "A body has at most \(AdminOperations.bodyByteCountMax) bytes here.")
+        }
+        return try await handler(Array(body.readableBytesView))
+    }
+
+    /// The last value where a name is repeated.
+    private static func query(of request: Request) -> [String: String] {
+        var query: [String: String] = [:]
+        for (name, value) in request.uri.queryParameters { query[String(name)] = String(value) }
+        return query
+    }
+
     private static func response(_ answer: AdminResponse) -> Response {
-        Response(
-            status: .init(code: answer.status),
-            headers: [.contentType: answer.contentType, .cacheControl: "no-store"],
+        var headers: HTTPFields = [
+            .contentType: answer.contentType, .cacheControl: "no-store",
+        ]
+        for (name, value) in answer.headers.sorted(by: { $0.key < $1.key }) {
+            guard let name = HTTPField.Name(name) else { continue }
+            headers[name] = value
+        }
+        return Response(
+            status: .init(code: answer.status), headers: headers,
             body: .init(byteBuffer: ByteBuffer(string: answer.body)))
     }
 }

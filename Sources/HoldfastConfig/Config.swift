@@ -9,6 +9,8 @@ public struct Config: Sendable {
     public var listen = Address(host: "127.0.0.1", port: 8_080)
     /// Where the admin API and the metrics are.
     public var adminListen = Address(host: "127.0.0.1", port: 8_081)
+    /// What operators show to change something through the admin listener; `nil` turns that off.
+    public var adminToken: Secret?
     public var store: StoreLocation = .sqlite("holdfast.db")
     /// Where edges connect to this counter node.
     public var counterListen: Address?

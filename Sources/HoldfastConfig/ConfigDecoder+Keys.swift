@@ -87,6 +87,22 @@ extension ConfigDecoder {
                     + "whoever has it can go around every cap", at: node)
         }
     }
+
+    /// Operators' token must open nothing else, and nothing else may be operators' token.
+    mutating func checkToken(
+        _ config: Config, keys: [KeyNode], providers: [String: ProviderNode]
+    ) {
+        guard let token = config.adminToken?.value else { return }
+        for key in keys where key.entry.secret.value == token {
+            fail(
+                "the key '\(key.entry.policy.name)' has 'admin.token' as its secret: its callers "
+                    + "could change the accounts", at: key.secretNode)
+        }
+        for (name, provider) in providers where provider.settings.apiKey?.value == token {
+            guard let node = provider.apiKeyNode else { continue }
+            fail("'admin.token' is the 'api_key' of '\(name)'", at: node)
+        }
+    }
 }
 
 // MARK: - Providers

@@ -40,6 +40,7 @@ struct ConfigDecoder {
         config.priceOverrides = decodePrices(top)
         config.limits = decodeLimits(top)
         checkSecrets(keys: keyNodes, providers: providers)
+        checkToken(config, keys: keyNodes, providers: providers)
         for capNode in capNodes { checkReach(of: capNode, in: config) }
         // An edge of a cluster gets its caps from the counter.
         if config.caps.isEmpty, config.counters.isEmpty {
@@ -73,11 +74,7 @@ struct ConfigDecoder {
         }
         if let listen = parsed(top, "listen", Address.init(_:)) { config.listen = listen }
         _ = claim(config.listen, "listen")
-        if let admin = section(top, "admin", keys: ["listen"]),
-            let listen = parsed(admin, "listen", isRequired: true, Address.init(_:))
-        {
-            config.adminListen = listen
-        }
+        decodeAdmin(top, into: &config)
         if let other = claim(config.adminListen, "admin.listen") {
             fail(
                 "admin.listen is the same address as '\(other)'",
@@ -90,6 +87,16 @@ struct ConfigDecoder {
             }
         }
         decodeCounters(top, into: &config)
+    }
+
+    private mutating func decodeAdmin(_ top: Fields, into config: inout Config) {
+        guard let admin = section(top, "admin", keys: ["listen", "token"]) else { return }
+        config.adminToken = secret(admin, "token")
+        // A token alone is enough: there is a usual address.
+        let isRequired = admin.byName["token"] == nil
+        if let listen = parsed(admin, "listen", isRequired: isRequired, Address.init(_:)) {
+            config.adminListen = listen
+        }
     }
 
     private mutating func decodeCounters(_ top: Fields, into config: inout Config) {

@@ -9,6 +9,7 @@ extension Config {
                 ["node", nodeName ?? "the host's name"],
                 ["listen", listen.description],
                 ["admin", adminListen.description],
+                ["operators", adminToken == nil ? "" : "token set: they may change accounts"],
                 ["store", store.description],
                 ["counter", counterListen?.description ?? ""],
                 ["counters", counters.map(\.description).joined(separator: ", ")],

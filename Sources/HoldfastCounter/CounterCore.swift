@@ -1,15 +1,13 @@
 import Foundation
 import HoldfastAdmin
 import HoldfastCore
-import HoldfastLedger
-package import HoldfastStore
+package import HoldfastLedger
 import HoldfastTransport
-import HoldfastWire
 package import Logging
 import Synchronization
 
-/// The counter's one thread: takes what has arrived, applies it to the accounts in memory, commits
-/// every touched account in one transaction, and only then answers.
+/// The counter's one thread: hands what has arrived to `CounterEngine` as one batch, asks the store
+/// what the engine wants to know, and carries out what comes back.
 ///
 /// While a commit is under way the next batch gathers in the mailbox, so that under load one
 /// `fsync` pays for many reports. Everything below `loop` runs on this thread alone.
@@ -19,96 +17,68 @@ package final class CounterCore: @unchecked Sendable {
 
     enum Work: Sendable {
         case connected(LeaseConnection)
-        case frame(connection: UInt64, EdgeFrame)
-        case disconnected(connection: UInt64)
+        case frame(connection: ConnectionID, EdgeFrame)
+        case disconnected(connection: ConnectionID)
         case policy(CounterPolicy)
-        case inspect(limit: Int, @Sendable (Result<[AccountView], StoreError>) -> Void)
+        case operation(
+            CounterEngine.Operation, @Sendable (CounterEngine.OperationResult) -> Void)
+        /// Reads the engine; gets none when the core has stopped.
+        case inspect(@Sendable (CounterEngine?) -> Void)
         case stop(@Sendable () -> Void)
     }
-
-    /// One connection and what it has told us.
-    struct Peer {
-        let connection: LeaseConnection
-        var edgeName = ""
-        var session: SessionID?
-        var keys: [UInt32: AccountKey] = [:]
-        var references: [AccountKey: UInt32] = [:]
-    }
-
-    struct CachedAccount {
-        var ledger: AccountLedger
-        var version: UInt64
-        /// What the store has under that version.
-        var committed: StoredAccount
-        var lastUse: ContinuousClock.Instant
-    }
-
-    /// What one pass over the mailbox has gathered.
-    struct Batch {
-        var touched: [AccountKey] = []
-        var touchedSet: Set<AccountKey> = []
-        var reports: [AccountKey: [(SessionID, LeaseReport)]] = [:]
-        var reporters: [AccountKey: [SessionID]] = [:]
-        var recallAll: Set<AccountKey> = []
-        var closing: [(connection: UInt64, session: SessionID)] = []
-        var closingAccounts: [AccountKey: [SessionID]] = [:]
-    }
-
-    /// An edge that has heard nothing for so long admits nothing new.
-    static let leaseTTLMilliseconds: UInt32 = 30_000
-    /// An edge that has been away for so long counts as lost, until it comes back.
-    static let leaseTTL = Duration.milliseconds(Int64(leaseTTLMilliseconds))
-    /// Holders that have not answered a recall by now are taken for unreachable.
-    static let recallPatience = Duration.milliseconds(50)
-    /// Accounts of the next period may be asked for so long before it starts.
-    static let nextPeriodGraceSeconds: Int64 = 5
-    static let cacheLifetime = Duration.seconds(600)
 
     let store: any AccountStore
     let logger: Logger
     let metrics: CounterMetrics
-    let mailbox = Mailbox<Work>()
+    let reportBounds: ReportBounds
+    private let mailbox: Mailbox<Work, ConnectionID>
+    /// One reading of many accounts at a time, beside the core's thread.
+    private let readers = DispatchQueue(label: "holdfast-counter-readers")
     private let onFatal: @Sendable (StoreError) -> Void
     private let trouble = Mutex<String?>(nil)
-    let pepper: [UInt8]
+    private let pepper: [UInt8]
+    private let wall: @Sendable () -> Int64
+    private let startedAt = ContinuousClock.now
 
-    var clock: CounterClock
-    var rules: CounterRules
-    var peers: [UInt64: Peer] = [:]
-    var peerOfSession: [SessionID: UInt64] = [:]
-    /// Ascending.
-    var reachable: [SessionID] = []
-    var recentlyLeft: [SessionID: ContinuousClock.Instant] = [:]
-    /// Connected, or until a moment ago; `nil` when that cannot be told yet.
-    private var living: Set<SessionID>?
-    private let started = ContinuousClock.now
-    var accounts: [AccountKey: CachedAccount] = [:]
-    var recallDeadlines: [(at: ContinuousClock.Instant, key: AccountKey, epoch: UInt64)] = []
-    var batch = Batch()
+    private(set) var engine: CounterEngine
+    private var connections: [ConnectionID: LeaseConnection] = [:]
+    private var operationAnswers: [UInt64: @Sendable (CounterEngine.OperationResult) -> Void] = [:]
+    private var nextOperation: UInt64 = 1
     private var isStopped = false
-    private var lastHousekeeping = ContinuousClock.now
 
     /// Opens what the counter needs from the store.
     ///
-    /// - Parameter onFatal: the store's state is not known any more; the process must end.
+    /// - Parameters:
+    ///   - name: unique among the counters of a cluster.
+    ///   - backlog: when edges have to wait before they may say more.
+    ///   - reports: how much is read for one answer to an operator.
+    ///   - wall: milliseconds since 1970.
+    ///   - onFatal: the store's state is not known any more; the process must end.
     package init(
-        store: any AccountStore, policy: CounterPolicy, metrics: CounterMetrics, logger: Logger,
-        wall: @escaping @Sendable () -> Int64 = CounterClock.systemMilliseconds,
+        name: String, store: any AccountStore, policy: CounterPolicy,
+        settings: CounterEngine.Settings = CounterEngine.Settings(), metrics: CounterMetrics,
+        logger: Logger, backlog: BacklogBounds = BacklogBounds(),
+        reports: ReportBounds = ReportBounds(),
+        wall: @escaping @Sendable () -> Int64 = CounterCore.systemMilliseconds,
         onFatal: @escaping @Sendable (StoreError) -> Void
     ) throws(StoreError) {
         self.store = store
         self.logger = logger
         self.metrics = metrics
         self.onFatal = onFatal
+        self.wall = wall
+        reportBounds = reports
+        mailbox = Mailbox(bounds: backlog)
         pepper = try store.secret(named: "key-pepper") {
             var generator = SystemRandomNumberGenerator()
             return (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
         }
-        var clock = CounterClock(floor: try store.clockFloor(), wall: wall)
-        rules = CounterRules(
-            policy: policy, version: UInt64(clock.nowMilliseconds()), pepper: pepper,
-            now: clock.now())
-        self.clock = clock
+        let floor = try store.clockFloor()
+        let now = max(floor, UnixTime(wall() / 1_000))
+        engine = CounterEngine(
+            name: name, settings: settings,
+            rules: policy.rules(version: UInt64(now.seconds) * 1_000, pepper: pepper, now: now),
+            pepper: pepper, clockFloor: floor, at: .init(elapsed: 0, wall: wall()))
     }
 
     package func start() {
@@ -122,148 +92,191 @@ package final class CounterCore: @unchecked Sendable {
 
     package func replacePolicy(_ policy: CounterPolicy) { mailbox.post(.policy(policy)) }
 
-    /// The accounts of open periods, most spent first.
-    package func accountViews(limit: Int) async -> Result<[AccountView], StoreError> {
+    /// Frames and other work that wait for the core, and about how many bytes they take.
+    package var backlog: (itemCount: Int, byteCount: Int) {
+        let (itemCount, weight) = mailbox.backlog
+        return (itemCount, weight)
+    }
+
+    /// Does what an operator asks for, durably.
+    package func perform(
+        _ operation: CounterEngine.Operation
+    ) async -> CounterEngine.OperationResult {
         await withCheckedContinuation { continuation in
-            let posted = mailbox.post(.inspect(limit: limit) { continuation.resume(returning: $0) })
-            if !posted {
+            let receipt = mailbox.post(
+                .operation(operation) { continuation.resume(returning: $0) })
+            if case .closed = receipt { continuation.resume(returning: Self.stopping) }
+        }
+    }
+
+    /// Runs `body` on the core's thread, between two batches. Not for the store: edges wait as long
+    /// as it takes.
+    func inspect<Value: Sendable>(
+        _ body: @escaping @Sendable (CounterEngine) -> Value
+    ) async throws(StoreError) -> Value {
+        let value: Value? = await withCheckedContinuation { continuation in
+            let receipt = mailbox.post(.inspect { continuation.resume(returning: $0.map(body)) })
+            if case .closed = receipt { continuation.resume(returning: nil) }
+        }
+        guard let value else { throw .unavailable("the counter is stopping") }
+        return value
+    }
+
+    /// Reads from the store beside the core's thread. Whoever reads much does it in pages, because
+    /// the core's commits have to get their turn.
+    func readStore<Value: Sendable>(
+        _ body: @escaping @Sendable (any AccountStore) throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        let store = store
+        let result: Result<Value, StoreError> = await withCheckedContinuation { continuation in
+            readers.async {
                 continuation.resume(
-                    returning: .failure(.unavailable("the counter is stopping")))
+                    returning: Result { () throws(StoreError) in try body(store) })
             }
         }
+        return try result.get()
     }
 
     /// Answers what has arrived, then ends the thread.
     package func stop() async {
         await withCheckedContinuation { continuation in
-            if !mailbox.post(.stop { continuation.resume() }) { continuation.resume() }
+            if case .closed = mailbox.post(.stop { continuation.resume() }) {
+                continuation.resume()
+            }
         }
+    }
+
+    package static let systemMilliseconds: @Sendable () -> Int64 = {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
+    }
+
+    // MARK: - From the event loops
+
+    func take(_ connection: LeaseConnection) {
+        if case .closed = mailbox.post(.connected(connection)) { connection.close() }
+    }
+
+    func take(_ frame: EdgeFrame, byteCount: Int, from connection: LeaseConnection) {
+        let receipt = mailbox.post(
+            .frame(connection: connection.id, frame), from: connection.id,
+            weight: byteCount + BacklogBounds.frameOverhead)
+        switch receipt {
+        case .accepted: break
+        case .full: connection.stopReading()
+        case .closed: connection.close()
+        }
+    }
+
+    func leave(_ connection: LeaseConnection) {
+        mailbox.post(.disconnected(connection: connection.id))
     }
 
     // MARK: - Loop
 
     private func loop() {
         while !isStopped {
-            let items = mailbox.takeAll(timeoutMilliseconds: nextTimeoutMilliseconds())
-            var farewells: [@Sendable () -> Void] = []
-            for item in items {
-                if case .stop(let done) = item {
-                    isStopped = true
-                    farewells.append(done)
-                } else {
-                    handle(item)
-                }
-            }
-            updateLiving()
-            expireRecalls()
-            housekeeping()
-            finishBatch()
+            let delivery = mailbox.takeAll(timeoutMilliseconds: timeoutMilliseconds())
+            var events: [CounterEngine.Event] = []
+            var afterwards: [@Sendable () -> Void] = []
+            for item in delivery.items { take(item, &events, &afterwards) }
+            metrics.pauses.increment(by: UInt64(delivery.stopped.count))
+            for id in delivery.stopped { connections[id]?.goOn() }
+            run(events)
             if isStopped {
-                mailbox.close()
-                for peer in peers.values { peer.connection.close() }
+                for item in mailbox.close() { turnAway(item) }
+                for connection in connections.values { connection.close() }
                 store.close()
             }
-            for farewell in farewells { farewell() }
+            for action in afterwards { action() }
         }
     }
 
-    private func nextTimeoutMilliseconds() -> Int {
-        guard let next = recallDeadlines.first?.at else { return 1_000 }
-        let wait = ContinuousClock.now.duration(to: next)
-        return max(1, min(1_000, Int(wait / .milliseconds(1)) + 1))
-    }
+    private static let stopping = CounterEngine.OperationResult.refused("the counter is stopping")
 
-    private func handle(_ item: Work) {
+    /// What came too late to be taken, but before the mailbox was closed: somebody waits for it.
+    private func turnAway(_ item: Work) {
         switch item {
-        case .connected(let connection): peers[connection.id] = Peer(connection: connection)
-        case .frame(let id, let frame): handle(frame, from: id)
-        case .disconnected(let id): disconnect(id)
-        case .policy(let policy): adopt(policy)
-        case .inspect(let limit, let answer): answer(views(limit: limit))
-        case .stop: break
+        case .connected(let connection): connection.close()
+        case .operation(_, let answer): answer(Self.stopping)
+        case .inspect(let body): body(nil)
+        case .stop(let farewell): farewell()
+        case .frame, .disconnected, .policy: break
         }
     }
 
-    // MARK: - Accounts
-
-    /// From memory, or from the store. Throws when the stored value cannot be trusted.
-    func account(_ key: AccountKey) throws(StoreError) -> CachedAccount {
-        if let cached = accounts[key] { return cached }
-        let loaded = try store.load([key])[key]
-        let stored = loaded?.account ?? StoredAccount(base: .zero, isFrozen: false, lines: [])
-        let cached = CachedAccount(
-            ledger: AccountLedger(stored), version: loaded?.version ?? 0, committed: stored,
-            lastUse: .now)
-        accounts[key] = cached
-        return cached
+    private func timeoutMilliseconds() -> Int {
+        let now = moment()
+        return Int(clamping: max(1, min(1_000, engine.nextWake(at: now) - now.elapsed)))
     }
 
-    func touch(_ key: AccountKey) {
-        if batch.touchedSet.insert(key).inserted { batch.touched.append(key) }
+    private func moment() -> CounterEngine.Moment {
+        let elapsed = startedAt.duration(to: .now) / .milliseconds(1)
+        return .init(elapsed: UInt64(elapsed), wall: wall())
     }
 
-    func context(for key: AccountKey) -> AccountLedger.Context {
-        let (limit, isOpen) = rules.standing(of: key, now: clock.now())
-        return AccountLedger.Context(
-            limit: limit, isOpen: isOpen, reachable: reachable, living: living)
-    }
-
-    /// Right after its start the counter cannot tell lost edges from those about to come back.
-    private func updateLiving() {
-        recentlyLeft = recentlyLeft.filter { $0.value.duration(to: .now) < Self.leaseTTL }
-        let canTell = started.duration(to: .now) > Self.leaseTTL
-        living = canTell ? Set(reachable).union(recentlyLeft.keys) : nil
-    }
-
-    // MARK: - Time
-
-    private func expireRecalls() {
-        let now = ContinuousClock.now
-        while let first = recallDeadlines.first, first.at <= now {
-            recallDeadlines.removeFirst()
-            guard accounts[first.key]?.ledger.openRecallEpoch == first.epoch else { continue }
-            accounts[first.key]?.ledger.recallTimedOut(epoch: first.epoch)
-            metrics.recallTimeouts.increment()
-            touch(first.key)
+    private func take(
+        _ item: Work, _ events: inout [CounterEngine.Event],
+        _ afterwards: inout [@Sendable () -> Void]
+    ) {
+        switch item {
+        case .connected(let connection):
+            connections[connection.id] = connection
+            events.append(.connected(connection.id))
+        case .frame(let id, let frame): events.append(.frame(id, frame))
+        case .disconnected(let id):
+            connections[id] = nil
+            events.append(.disconnected(id))
+        case .policy(let policy):
+            let version = max(engine.currentRules.version + 1, UInt64(wall()))
+            events.append(
+                .rules(policy.rules(version: version, pepper: pepper, now: engine.clock)))
+        case .operation(let operation, let answer):
+            operationAnswers[nextOperation] = answer
+            events.append(.operation(nextOperation, operation))
+            nextOperation += 1
+        case .inspect(let body):
+            afterwards.append { body(self.engine) }
+        case .stop(let farewell):
+            isStopped = true
+            afterwards.append(farewell)
         }
     }
 
-    private func housekeeping() {
-        let now = clock.now()
-        if rules.roll(to: now) {
-            let frame = CounterFrame.windows(rules.windows(at: clock.nowMilliseconds()))
-            for peer in peers.values where peer.session != nil { peer.connection.send(frame) }
-            // Who waits in a period that is over is told so, and can ask again in the new one.
-            for (key, account) in accounts where account.ledger.isWaitedFor {
-                touch(key)
-                batch.reporters[key, default: []] += account.ledger.sessions
+    /// One batch, from what has arrived to what is sent.
+    private func run(_ events: [CounterEngine.Event]) {
+        var step = engine.begin(events, at: moment())
+        while true {
+            switch step {
+            case .ask(let request):
+                let started = ContinuousClock.now
+                let answer = store.answer(request)
+                if case .commit = request {
+                    metrics.commitLatency.observe(started.duration(to: .now))
+                }
+                if case .failed(.outcomeUnknown(let reason)) = answer {
+                    onFatal(.outcomeUnknown(reason))
+                }
+                step = engine.resume(answer, at: moment())
+            case .done(let outputs):
+                for output in outputs { perform(output) }
+                return
             }
         }
-        guard lastHousekeeping.duration(to: .now) > .seconds(30) else { return }
-        lastHousekeeping = .now
-        let lag = clock.lagSeconds()
-        if lag > 60 {
-            logger.error(
-                "the system clock is behind where this counter has been; periods follow the later",
-                metadata: ["seconds": "\(lag)"])
-        }
-        // Also accounts that some connection has a reference to: the next report loads them again, and
-        // those of past periods would stay for ever. What the store does not have must stay.
-        accounts = accounts.filter { key, account in
-            account.lastUse.duration(to: .now) < Self.cacheLifetime
-                || batch.touchedSet.contains(key)
-                || account.ledger.isWaitedFor || account.ledger.totalHeld > .zero
+    }
+
+    private func perform(_ output: CounterEngine.Output) {
+        switch output {
+        case .send(let id, let frame): connections[id]?.send(frame)
+        case .close(let id): connections.removeValue(forKey: id)?.close()
+        case .operationDone(let id, let result):
+            operationAnswers.removeValue(forKey: id)?(result)
+        case .notice(let notice):
+            note(notice)
+            metrics.sessions.set(Int64(engine.reachableSessions.count))
         }
     }
 
-    // MARK: - Trouble
-
-    func succeeded() { trouble.withLock { $0 = nil } }
-
-    func failed(_ error: StoreError) {
-        logger.critical("the store failed", metadata: ["error": "\(error)"])
-        metrics.storeFailures.increment()
-        trouble.withLock { $0 = "store: \(error)" }
-        if case .outcomeUnknown = error { onFatal(error) }
-    }
+    func setTrouble(_ reason: String?) { trouble.withLock { $0 = reason } }
 }

@@ -13,6 +13,9 @@ package struct CounterMetrics: Sendable {
     let conflicts: MetricCounter
     let storeFailures: MetricCounter
     let frozenAccounts: MetricCounter
+    let learningRounds: MetricCounter
+    let deadSessions: MetricCounter
+    let pauses: MetricCounter
     let commitLatency: MetricHistogram
 
     package init(_ registry: MetricRegistry) {
@@ -42,6 +45,15 @@ package struct CounterMetrics: Sendable {
         frozenAccounts = registry.counter(
             "holdfast_counter_frozen_accounts_total",
             "Accounts frozen because the store lost a write. Page on any increase.")
+        learningRounds = registry.counter(
+            "holdfast_counter_learning_total",
+            "Times that the store may have lost writes and nothing was granted for a while.")
+        deadSessions = registry.counter(
+            "holdfast_counter_dead_sessions_total",
+            "Sessions closed because no counter had seen them for long.")
+        pauses = registry.counter(
+            "holdfast_counter_pauses_total",
+            "Times that an edge was not read from because the store was behind.")
         commitLatency = registry.histogram(
             "holdfast_counter_commit_seconds", "Time of one store transaction.")
     }

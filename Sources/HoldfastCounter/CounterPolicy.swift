@@ -1,4 +1,6 @@
 public import HoldfastCore
+import HoldfastLedger
+import HoldfastTransport
 
 /// The rules a counter enforces and hands to its edges.
 public struct CounterPolicy: Sendable {
@@ -30,11 +32,11 @@ public struct CounterPolicy: Sendable {
         self.zones = zones
     }
 
-    /// The current period of a cap and the one after it.
-    func windows(of cap: Cap, at now: UnixTime) -> [PeriodWindow] {
-        guard let zone = zones[cap.zone] else { return [] }
-        let current = cap.period.window(containing: now, in: zone)
-        guard cap.period != .total else { return [current] }
-        return [current, cap.period.window(containing: current.endsAt, in: zone)]
+    /// The rules as the engine wants them: with digests where the secrets were.
+    func rules(version: UInt64, pepper: [UInt8], now: UnixTime) -> CounterRules {
+        var digests: [[UInt8]: KeyPolicy] = [:]
+        for key in keys { digests[KeyDigest.of(secret: key.secret, pepper: pepper)] = key.policy }
+        return CounterRules(
+            version: version, caps: caps, keys: digests, prices: prices, zones: zones, now: now)
     }
 }

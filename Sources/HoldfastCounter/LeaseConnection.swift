@@ -1,12 +1,14 @@
+import HoldfastCore
+import HoldfastLedger
 import HoldfastWire
 import NIOCore
 
-/// One edge's connection, as the core sees it: where to send, and how to hang up.
+/// One edge's connection, as the core sees it: where to send, when to read on, how to hang up.
 final class LeaseConnection: Sendable {
-    let id: UInt64
+    let id: ConnectionID
     private let channel: any Channel
 
-    init(id: UInt64, channel: any Channel) {
+    init(id: ConnectionID, channel: any Channel) {
         self.id = id
         self.channel = channel
     }
@@ -15,6 +17,20 @@ final class LeaseConnection: Sendable {
     func send(_ frame: CounterFrame) {
         let bytes = channel.allocator.buffer(bytes: FrameCodec.encode(frame))
         channel.writeAndFlush(bytes, promise: nil)
+    }
+
+    /// Leaves what the edge sends in its socket, and so in the edge, until `goOn`. On the channel's
+    /// event loop only, where it takes effect at once: a `goOn` that is called later comes later.
+    func stopReading() {
+        channel.eventLoop.assertInEventLoop()
+        setReading(false)
+    }
+
+    func goOn() { setReading(true) }
+
+    private func setReading(_ isReading: Bool) {
+        // Fails on a closed channel only, which has nothing to read.
+        _ = channel.setOption(.autoRead, value: isReading)
     }
 
     func close() { channel.close(promise: nil) }

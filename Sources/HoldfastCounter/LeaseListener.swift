@@ -1,4 +1,5 @@
 import HoldfastAdmin
+import HoldfastLedger
 import HoldfastTransport
 import HoldfastWire
 package import Logging
@@ -51,14 +52,15 @@ package struct LeaseListener: Service {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let connection = LeaseConnection(id: nextConnection.take(), channel: channel)
-                    core.mailbox.post(.connected(connection))
+                    core.take(connection)
                     try channel.pipeline.syncOperations.addHandlers(
                         ByteToMessageHandler(FrameDecoder()),
                         FrameReceiver(
                             onPayload: { payload, channel in
                                 do {
-                                    let frame = try FrameCodec.decodeEdgeFrame(payload)
-                                    core.mailbox.post(.frame(connection: connection.id, frame))
+                                    core.take(
+                                        try FrameCodec.decodeEdgeFrame(payload),
+                                        byteCount: payload.count, from: connection)
                                 } catch {
                                     core.metrics.wireFailures.with("\(error)".prefixUpToParenthesis)
                                         .increment()
@@ -70,7 +72,7 @@ package struct LeaseListener: Service {
                                     core.metrics.wireFailures.with("\(error)".prefixUpToParenthesis)
                                         .increment()
                                 }
-                                core.mailbox.post(.disconnected(connection: connection.id))
+                                core.leave(connection)
                             }))
                 }
             }
@@ -109,7 +111,9 @@ package struct LeaseListener: Service {
 private final class ConnectionNumbers: Sendable {
     private let next = Atomic<UInt64>(1)
 
-    func take() -> UInt64 { next.wrappingAdd(1, ordering: .relaxed).oldValue }
+    func take() -> ConnectionID {
+        ConnectionID(next.wrappingAdd(1, ordering: .relaxed).oldValue)
+    }
 }
 
 extension String {

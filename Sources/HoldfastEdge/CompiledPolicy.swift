@@ -1,6 +1,5 @@
 import HoldfastCore
 import HoldfastProviders
-import HoldfastWire
 
 /// The counter's policy, indexed so that finding the caps of a request does not depend on how many
 /// caps there are. Immutable: a change is a new one.

@@ -1,7 +1,6 @@
 import HoldfastCore
 import HoldfastLedger
 import HoldfastProviders
-import HoldfastWire
 
 /// Times the decision on one request, warm, by the code that serves requests: no network, no HTTP.
 package struct DecisionBenchmark {
@@ -55,7 +54,8 @@ package struct DecisionBenchmark {
                 windows: PolicyWindows(
                     policyVersion: 1, caps: caps.map { _ in [window] },
                     counterTimeMilliseconds: now.seconds * 1_000)))
-        table = LeaseTable(newAccountsPerMinuteMax: 1_000, clock: CounterTime())
+        table = LeaseTable(
+            nodeName: "benchmark", newAccountsPerMinuteMax: 1_000, clock: CounterTime())
         var scopes = ScopeValues()
         scopes[.key] = "support"
         scopes[.tenant] = "acme"
@@ -135,18 +135,29 @@ package struct DecisionBenchmark {
 
     /// The first request waits for its slices; the grants make all later ones local.
     private func warmUp() {
-        table.connected()
+        let link = EdgeSession.LinkID(1)
+        let welcome = CounterFrame.Welcome(
+            session: SessionID(1), keyPepper: [], counterTimeMilliseconds: 0,
+            leaseTTLMilliseconds: 30_000)
+        _ = table.advance { $0.connected(link, at: 0) }
+        _ = table.advance { $0.received(.welcome(welcome), on: link, at: 0) }
         guard let facts = facts(), let request = request(facts),
             case .waiting = table.admit(request, onAnswer: { _ in })
         else { preconditionFailure("a cold edge had budget") }
-        let grants = table.collectReports().map { report in
-            GrantEntry(
-                reference: report.reference,
-                grant: LeaseGrant(
-                    granted: Amount(1 << 49), exposure: Amount(1 << 49), limit: Amount(1 << 50)))
+        var grants: [GrantEntry] = []
+        for case .send(_, .report(let entries)) in table.advance({ $0.flush() }) {
+            grants += entries.map { entry in
+                GrantEntry(
+                    reference: entry.reference,
+                    grant: LeaseGrant(
+                        granted: Amount(1 << 49), exposure: Amount(1 << 49),
+                        limit: Amount(1 << 50)))
+            }
         }
         precondition(grants.count == capCount, "not every cap applies")
-        table.apply(grants)
+        _ = table.advance {
+            $0.received(.grants(grants, counterTimeMilliseconds: 0), on: link, at: 0)
+        }
         for _ in 0..<1_000 {
             guard let hold = decide(facts) else { preconditionFailure("a warm edge is short") }
             _ = table.settle(hold, usd: .zero, tokens: 0)

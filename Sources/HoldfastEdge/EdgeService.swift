@@ -36,7 +36,7 @@ package final class EdgeService: Service {
     private let onBound: @Sendable (_ port: Int) -> Void
 
     /// - Parameters:
-    ///   - counters: tried in turn, host and port.
+    ///   - counters: host and port of each; all of them are connected.
     ///   - egressThreadCount: threads of libcurl; each drives many transfers.
     ///   - onBound: told the port callers are accepted on.
     package init(
@@ -60,9 +60,9 @@ package final class EdgeService: Service {
         let policy = PolicyBox()
         let keys = KeyDirectory(clock: clock)
         let table = LeaseTable(
-            newAccountsPerMinuteMax: settings.newAccountsPerMinuteMax, clock: clock)
+            nodeName: settings.nodeName, newAccountsPerMinuteMax: settings.newAccountsPerMinuteMax,
+            clock: clock)
         client = LeaseClient(
-            nodeName: settings.nodeName,
             addresses: counters.map { .init(host: $0.host, port: $0.port) }, table: table,
             clock: clock, keys: keys, policy: policy, metrics: metrics, loop: group.next(),
             logger: logger)

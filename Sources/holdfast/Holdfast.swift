@@ -20,8 +20,9 @@ struct Holdfast: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             DemoCommand.self, ServeCommand.self, EdgeCommand.self, CounterCommand.self,
-            CheckCommand.self, SpendCommand.self, BenchmarkCommand.self,
-            FakeProviderCommand.self,
+            SimulateCommand.self,
+            CheckCommand.self, SpendCommand.self, SessionsCommand.self, AccountsCommand.self,
+            OperatorLogCommand.self, BenchmarkCommand.self, FakeProviderCommand.self,
         ])
 }
 

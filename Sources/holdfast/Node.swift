@@ -5,6 +5,7 @@ import HoldfastConfig
 import HoldfastCore
 import HoldfastCounter
 import HoldfastEdge
+import HoldfastLedger
 import HoldfastProviders
 import HoldfastStore
 import Logging
@@ -58,15 +59,19 @@ struct Node {
         return try PriceBook(tsv: text)
     }
 
-    func openCounter() throws -> CounterCore {
+    /// - Parameter isRestored: the store is older than what it has acknowledged, see `SQLiteStore`.
+    func openCounter(isRestored: Bool = false) throws -> CounterCore {
         let store: SQLiteStore
         switch config.store {
-        case .sqlite(let path): store = try SQLiteStore(path: path)
+        case .sqlite(let path): store = try SQLiteStore(path: path, isRestored: isRestored)
         }
         let logger = logger
+        var settings = CounterEngine.Settings()
+        // A SQLite store is locked by its process: nobody else writes it.
+        settings.cacheTrust = .max
         let core = try CounterCore(
-            store: store, policy: counterPolicy(), metrics: CounterMetrics(registry),
-            logger: logger,
+            name: counterName, store: store, policy: counterPolicy(), settings: settings,
+            metrics: CounterMetrics(registry), logger: logger,
             onFatal: { error in
                 logger.critical("stopping: \(error)")
                 exit(Exit.failure)
@@ -75,9 +80,18 @@ struct Node {
         return core
     }
 
+    /// Unique among the counters of a cluster: several on one host, or with one file, differ in the
+    /// port.
+    private var counterName: String {
+        guard let port = config.counterListen?.port, port != 0 else { return nodeName }
+        return "\(nodeName):\(port)"
+    }
+
+    private var nodeName: String { config.nodeName ?? ProcessInfo.processInfo.hostName }
+
     func edgeSettings() -> EdgeSettings {
         var settings = EdgeSettings(
-            nodeName: config.nodeName ?? ProcessInfo.processInfo.hostName,
+            nodeName: nodeName,
             host: config.listen.host, port: config.listen.port)
         for (name, provider) in config.providers {
             guard let adapter = ProviderCatalog.standard[ProviderID(name: name)] else { continue }
@@ -100,9 +114,10 @@ struct Node {
         return settings
     }
 
+    /// - Parameter counter: whose accounts operators see and change here.
     func admin(
         isLive: @escaping @Sendable () -> Bool, reasons: @escaping @Sendable () -> [String],
-        extra: [(path: String, handler: AdminRoutes.Handler)] = []
+        counter: CounterCore? = nil
     ) -> AdminServer {
         let registry = registry
         return AdminServer(
@@ -113,7 +128,8 @@ struct Node {
                     let reasons = reasons()
                     return reasons.isEmpty ? .ready : .notReady(reasons: reasons)
                 },
-                metrics: { registry.render() }, extra: extra),
+                metrics: { registry.render() }, extra: counter?.reports ?? [],
+                operations: counter?.operations(token: config.adminToken?.value) ?? .none),
             logger: logger)
     }
 

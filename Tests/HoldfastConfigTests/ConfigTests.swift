@@ -6,7 +6,7 @@ import Testing
     private let everything = """
         name: node-1
         listen: 127.0.0.1:9090
-        admin: { listen: "[::1]:9091" }
+        admin: { listen: "[::1]:9091", token: "${TOKEN}" }
         store: sqlite:/var/lib/holdfast/holdfast.db
         counter: { listen: 127.0.0.1:7070 }
         counters: [127.0.0.1:7070, counter-2.internal:7070]
@@ -76,6 +76,7 @@ import Testing
         #expect(config.listen == Address(host: "127.0.0.1", port: 9_090))
         #expect(config.adminListen == Address(host: "::1", port: 9_091))
         #expect(config.adminListen.description == "[::1]:9091")
+        #expect(config.adminToken?.value == "p4ssPHRASE-42")
         #expect(config.store == .sqlite("/var/lib/holdfast/holdfast.db"))
         #expect(config.counterListen == Address(host: "127.0.0.1", port: 7_070))
         #expect(
@@ -163,6 +164,7 @@ import Testing
         let config = try read("providers: { openai: { api_key: \"${OPENAI_API_KEY}\" } }\ncaps: []")
         #expect(config.listen.description == "127.0.0.1:8080")
         #expect(config.adminListen.description == "127.0.0.1:8081")
+        #expect(config.adminToken == nil)
         #expect(config.store == .sqlite("holdfast.db"))
         #expect(config.counterListen == nil)
         #expect(config.nodeName == nil)
@@ -195,6 +197,7 @@ import Testing
                 "node | node-1",
                 "listen | 127.0.0.1:9090",
                 "admin | [::1]:9091",
+                "operators | token set: they may change accounts",
                 "store | sqlite:/var/lib/holdfast/holdfast.db",
                 "counter | 127.0.0.1:7070",
                 "counters | 127.0.0.1:7070, counter-2.internal:7070",

@@ -130,6 +130,35 @@ import Testing
         try check(secret, warning: "looks like a placeholder, not like a secret")
     }
 
+    @Test func `the operators' token opens nothing else`() throws {
+        let alone = try read("caps: []\nadmin: { token: \"${TOKEN}\" }")
+        #expect(alone.adminToken?.value == "p4ssPHRASE-42")
+        #expect(alone.adminListen.description == "127.0.0.1:8081")
+        #expect(!"\(alone)".contains("p4ss"))
+        #expect(!alone.summary().joined().contains("p4ss"))
+        expectProblems("admin: {}", ["1:8: 'admin' needs 'listen'"])
+        expectProblems("admin: { token: \"\" }", ["1:17: 'token' is empty"])
+        expectProblems(
+            """
+            admin: { token: "${TOKEN}" }
+            providers:
+              openai: { api_key: "${TOKEN}" }
+            keys:
+              - { name: a, secret: "${SUPPORT_KEY}" }
+            """, ["3:22: 'admin.token' is the 'api_key' of 'openai'"])
+        expectProblems(
+            """
+            admin: { token: "${TOKEN}" }
+            keys:
+              - { name: a, secret: "${SUPPORT_KEY}" }
+              - { name: b, secret: "${TOKEN}" }
+            """,
+            [
+                "4:24: the key 'b' has 'admin.token' as its secret: its callers could change the "
+                    + "accounts"
+            ])
+    }
+
     @Test func `one secret stands for one thing`() {
         expectProblems(
             """

@@ -108,7 +108,7 @@ import Testing
     @Test func `an account that cannot be read grants nothing`() async throws {
         try await CounterSite.run { site in
             let edge = try await site.join()
-            site.store.failLoads(.corrupt("checksum"))
+            site.store.damage(account, "checksum")
             try await edge.report(wants: 10)
             guard case .rejected(let rejection) = try await edge.next() else {
                 Issue.record("not rejected")
@@ -130,7 +130,9 @@ import Testing
     // MARK: - Several edges
 
     @Test func `a second edge gets what the first has idle`() async throws {
-        try await CounterSite.run { site in
+        var patient = CounterEngine.Settings()
+        patient.recallPatience = 30_000
+        try await CounterSite.run(settings: patient) { site in
             let holder = try await site.join()
             try await holder.report(wants: 100)
             #expect(try await holder.grant().granted == Amount(100))

@@ -33,6 +33,7 @@ struct CounterSite: Sendable {
     let store: MemoryStore
     let wall: TestWall
     let fatal: FatalErrors
+    let registry: MetricRegistry
     let port: Int
 
     final class FatalErrors: Sendable {
@@ -58,20 +59,31 @@ struct CounterSite: Sendable {
             periodID: PeriodKind.day.window(containing: time, in: .utc).id, values: [])
     }
 
+    /// Without the waits that make sense in production only.
+    static let impatient: CounterEngine.Settings = {
+        var settings = CounterEngine.Settings()
+        settings.leaseTTL = 150
+        settings.housekeepingInterval = 50
+        return settings
+    }()
+
     /// Runs `body` against a counter, and stops it afterwards.
+    ///
+    /// - Parameter gate: what the counter's commits have to pass.
     static func run(
-        limit: UInt64 = 100, store: MemoryStore = MemoryStore(),
+        limit: UInt64 = 100, store: MemoryStore = MemoryStore(), gate: StoreGate = StoreGate(),
+        settings: CounterEngine.Settings = CounterEngine.Settings(),
+        backlog: BacklogBounds = BacklogBounds(), reports: ReportBounds = ReportBounds(),
         _ body: @Sendable (CounterSite) async throws -> Void
     ) async throws {
         let wall = TestWall()
         let fatal = FatalErrors()
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        logger.handler = SwiftLogNoOpLogHandler()
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let registry = MetricRegistry()
         let core = try CounterCore(
-            store: store, policy: policy(limit: limit),
-            metrics: CounterMetrics(MetricRegistry()), logger: logger, wall: wall.read,
-            onFatal: { fatal.append($0) })
+            name: "counter-1", store: GatedStore(store, gate), policy: policy(limit: limit),
+            settings: settings, metrics: CounterMetrics(registry), logger: logger,
+            backlog: backlog, reports: reports, wall: wall.read, onFatal: { fatal.append($0) })
         core.start()
         let (ports, port) = AsyncStream.makeStream(of: Int.self)
         let listener = LeaseListener(
@@ -81,7 +93,9 @@ struct CounterSite: Sendable {
             tasks.addTask { try await listener.run() }
             for await bound in ports {
                 try await body(
-                    CounterSite(core: core, store: store, wall: wall, fatal: fatal, port: bound))
+                    CounterSite(
+                        core: core, store: store, wall: wall, fatal: fatal, registry: registry,
+                        port: bound))
                 break
             }
             tasks.cancelAll()
@@ -89,6 +103,18 @@ struct CounterSite: Sendable {
     }
 
     func connect() async throws -> TestEdge { try await TestEdge(port: port) }
+
+    /// An answer to an operator, as `holdfast` gets it.
+    func get(_ path: String, _ query: [String: String] = [:]) async throws -> AdminResponse {
+        let route = try #require(core.reports.first { $0.path == path })
+        return try await route.handler(query)
+    }
+
+    func post(_ path: String, _ body: String) async throws -> AdminResponse {
+        let route = try #require(
+            core.operations(token: "token").handlers.first { $0.path == path })
+        return try await route.handler(Array(body.utf8))
+    }
 
     /// Connected and welcome.
     func join(session: SessionID? = nil) async throws -> TestEdge {
@@ -138,6 +164,11 @@ final class TestEdge {
 
     func send(_ bytes: [UInt8]) async throws {
         try await channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
+    }
+
+    /// Does not wait until the counter's end has room for it.
+    func post(_ bytes: [UInt8]) {
+        channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
     }
 
     func send(_ frame: EdgeFrame) async throws { try await send(FrameCodec.encode(frame)) }

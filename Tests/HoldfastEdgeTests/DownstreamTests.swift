@@ -25,12 +25,13 @@ private final class Downstream {
         settings.largeBodiesByteCountMax = largeBodiesByteCountMax
         let clock = CounterTime()
         let keys = KeyDirectory(clock: clock)
-        let table = LeaseTable(newAccountsPerMinuteMax: 10, clock: clock)
+        let table = LeaseTable(
+            nodeName: "test", newAccountsPerMinuteMax: 10, clock: clock)
         let policy = PolicyBox()
         let metrics = EdgeMetrics(MetricRegistry())
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let client = LeaseClient(
-            nodeName: "test", addresses: [.init(host: "127.0.0.1", port: 1)], table: table,
+            addresses: [.init(host: "127.0.0.1", port: 1)], table: table,
             clock: clock, keys: keys, policy: policy, metrics: metrics,
             loop: channel.embeddedEventLoop, logger: logger)
         self.keys = keys

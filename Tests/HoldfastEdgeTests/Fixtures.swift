@@ -43,13 +43,21 @@ func request(
 /// A lease table and the counter's side of its accounts, without a counter.
 final class TableFixture: Sendable {
     let table: LeaseTable
+    private let link = EdgeSession.LinkID(1)
     private let answersSoFar = Mutex<[LeaseTable.Answer]>([])
 
     init(newAccountsPerMinuteMax: Int = 1_000) {
         table = LeaseTable(
-            newAccountsPerMinuteMax: newAccountsPerMinuteMax, clock: CounterTime())
-        table.connected()
+            nodeName: "test", newAccountsPerMinuteMax: newAccountsPerMinuteMax,
+            clock: CounterTime())
+        let welcome = CounterFrame.Welcome(
+            session: SessionID(1), keyPepper: [], counterTimeMilliseconds: 0,
+            leaseTTLMilliseconds: 30_000)
+        _ = table.advance { $0.connected(self.link, at: 0) }
+        _ = table.advance { $0.received(.welcome(welcome), on: self.link, at: 0) }
     }
+
+    func hangUp() { _ = table.advance { $0.disconnected(self.link) } }
 
     /// Of requests that had to wait, in the order in which they came.
     var answers: [LeaseTable.Answer] { answersSoFar.withLock { $0 } }
@@ -67,19 +75,25 @@ final class TableFixture: Sendable {
     /// What the counter says about every account that has something to report.
     func answer(
         totalGranted: UInt64, limit: UInt64, totalSpent: UInt64 = 0, exposure: UInt64? = nil,
-        isFrozen: Bool = false, isClosed: Bool = false, isUnmet: Bool = false
+        isFrozen: Bool = false, isClosed: Bool = false, isLearning: Bool = false,
+        isUnmet: Bool = false
     ) {
-        let grants = table.collectReports().map { report in
-            GrantEntry(
-                reference: report.reference,
-                grant: LeaseGrant(
-                    granted: Amount(totalGranted), released: report.report.released,
-                    spent: report.report.spent, totalSpent: Amount(totalSpent),
-                    exposure: Amount(exposure ?? totalGranted), limit: Amount(limit),
-                    isFrozen: isFrozen, isClosed: isClosed,
-                    unmetWish: isUnmet ? report.report.wish?.number ?? 0 : 0))
+        var grants: [GrantEntry] = []
+        for case .send(_, .report(let entries)) in table.advance({ $0.flush() }) {
+            grants += entries.map { entry in
+                GrantEntry(
+                    reference: entry.reference,
+                    grant: LeaseGrant(
+                        granted: Amount(totalGranted), released: entry.report.released,
+                        spent: entry.report.spent, totalSpent: Amount(totalSpent),
+                        exposure: Amount(exposure ?? totalGranted), limit: Amount(limit),
+                        isFrozen: isFrozen, isClosed: isClosed, isLearning: isLearning,
+                        unmetWish: isUnmet ? entry.report.wish?.number ?? 0 : 0))
+            }
         }
-        table.apply(grants)
+        _ = table.advance {
+            $0.received(.grants(grants, counterTimeMilliseconds: 0), on: self.link, at: 0)
+        }
     }
 }
 

@@ -26,7 +26,7 @@ import Testing
 
         func hangUp() {
             connected.store(false, ordering: .releasing)
-            keys.disconnected()
+            for question in questions { keys.unanswered(question.request) }
         }
 
         func lookup(_ secret: String) {

@@ -152,9 +152,20 @@ import Testing
         let neverHeard = try #require(fixture.wait(request([account])))
         #expect(!fixture.table.deadline(neverHeard))
         let (other, id) = try waiting()
-        other.table.disconnected()
+        other.hangUp()
         #expect(!other.table.deadline(id))
         #expect((fixture.answers + other.answers).map(\.name) == ["unavailable", "unavailable"])
+    }
+
+    @Test func `at the deadline while the counter only listens the answer is not a refusal`() throws
+    {
+        let fixture = TableFixture()
+        let id = try #require(fixture.wait(request([account])))
+        fixture.answer(
+            totalGranted: 0, limit: 1_000, exposure: 1_000, isLearning: true, isUnmet: true)
+        #expect(fixture.answers.isEmpty)
+        #expect(!fixture.table.deadline(id))
+        #expect(fixture.answers.map(\.name) == ["unavailable"])
     }
 
     // MARK: - Leaving
@@ -212,8 +223,7 @@ import Testing
     // MARK: - Locks
 
     @Test func `answers are given outside the lock`() throws {
-        let table = LeaseTable(newAccountsPerMinuteMax: 10, clock: CounterTime())
-        table.connected()
+        let table = TableFixture(newAccountsPerMinuteMax: 10).table
         let counts = Mutex<[Int]>([])
         // With the lock held this would never return.
         let step = table.admit(request([account])) { _ in

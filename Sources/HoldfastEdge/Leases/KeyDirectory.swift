@@ -66,7 +66,7 @@ final class KeyDirectory: Sendable {
         case .answer(let known): answer(known)
         case .wait: break
         case .ask(let request, let digest):
-            if ask.withLock({ $0 })?(request, digest) != true { giveUp(request) }
+            if ask.withLock({ $0 })?(request, digest) != true { unanswered(request) }
         }
     }
 
@@ -89,15 +89,10 @@ final class KeyDirectory: Sendable {
         }
     }
 
-    func disconnected() {
-        let requests = state.withLock { Array($0.pending.keys) }
-        for request in requests { giveUp(request) }
-    }
-
     func forgetAll() { state.withLock { $0.entries = [:] } }
 
-    /// Nobody will answer: an older answer is better than none, and none is not a wrong key.
-    private func giveUp(_ request: UInt64) {
+    /// No counter will answer: an older answer is better than none, and none is not a wrong key.
+    func unanswered(_ request: UInt64) {
         let (callbacks, policy) = state.withLock {
             state -> ([@Sendable (Answer) -> Void], KeyPolicy?) in
             guard let pending = state.pending.removeValue(forKey: request) else { return ([], nil) }

@@ -9,43 +9,31 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// Keeps one connection to a counter: reports, grants, recalls, policy and keys.
+/// Keeps a connection to every counter, and carries out what `EdgeSession` decides: reports, grants,
+/// recalls, policy and keys.
 ///
-/// Several counters are tried in turn, with a jittered backoff that grows while none answers. The
-/// session outlives connections: a new connection goes on with it, and everything that the old one
-/// may have lost is said again.
+/// Each connection has its own jittered backoff, which grows while its counter does not answer. All
+/// of them, and the ticks, run on one event loop: what the session says first is written first.
 final class LeaseClient: Service {
+    typealias LinkID = EdgeSession.LinkID
+
     struct CounterAddress: Sendable {
         var host: String
         var port: Int
     }
 
     private struct State {
-        var session: SessionID?
-        var channel: (any Channel)?
-        var connectedAtMilliseconds: Int64 = 0
+        var channels: [LinkID: any Channel] = [:]
+        var nextLink: UInt64 = 1
         var isClosing = false
-        /// The counter refused to go on with our session: only a new process can go on.
-        var fatal: String?
-        var lastHeardMilliseconds: Int64?
-        var leaseTTLMilliseconds: Int64 = 30_000
-        var onSessionClosed: (@Sendable () -> Void)?
+        var onEnded: (@Sendable () -> Void)?
     }
 
     private static let tick = TimeAmount.milliseconds(Int64(EdgeLedger.tickMilliseconds))
-    private static let pingTicks = 40
-    /// A connection that says nothing for so long is dead, whatever TCP thinks.
-    private static let silenceMilliseconds: Int64 = 10_000
-    private static let forgetTicks = 200
     /// A connection that lasted so long shows that its counter is well.
     private static let steadyMilliseconds: Int64 = 5_000
-    /// A report frame is cut when it gets larger, far below the limit.
-    private static let frameByteCountTarget = Limits.frameByteCountMax / 4
-    /// Of a report entry without its key: ten numbers of at most ten bytes, with their tags.
-    private static let entryByteCountMax = 128
     private static let backoffMilliseconds: ClosedRange<Int64> = 50...2_000
 
-    private let nodeName: String
     private let addresses: [CounterAddress]
     private let table: LeaseTable
     private let clock: CounterTime
@@ -58,12 +46,10 @@ final class LeaseClient: Service {
     private let isFlushScheduled = Atomic<Bool>(false)
 
     init(
-        nodeName: String, addresses: [CounterAddress], table: LeaseTable, clock: CounterTime,
-        keys: KeyDirectory, policy: PolicyBox, metrics: EdgeMetrics, loop: any EventLoop,
-        logger: Logger
+        addresses: [CounterAddress], table: LeaseTable, clock: CounterTime, keys: KeyDirectory,
+        policy: PolicyBox, metrics: EdgeMetrics, loop: any EventLoop, logger: Logger
     ) {
         precondition(!addresses.isEmpty, "an edge without a counter")
-        self.nodeName = nodeName
         self.addresses = addresses
         self.table = table
         self.clock = clock
@@ -74,28 +60,31 @@ final class LeaseClient: Service {
         self.logger = logger
         table.onUrgent { [weak self] in self?.scheduleFlush() }
         keys.onMiss { [weak self] request, digest in
-            self?.send(.resolveKey(request: request, digest: digest)) ?? false
+            self?.ask(request, digest) ?? false
         }
     }
 
     /// Why this edge must not admit anything; `nil` when it may. Slices are used while the lease
     /// lives, also without a connection.
     var leaseProblem: String? {
-        let now = clock.elapsedMilliseconds()
-        return state.withLock { state in
-            if let fatal = state.fatal { return fatal }
-            guard let heard = state.lastHeardMilliseconds else {
-                return "no counter has answered yet"
-            }
-            return now - heard > state.leaseTTLMilliseconds
-                ? "no counter has answered for \((now - heard) / 1_000) s" : nil
+        switch table.leaseProblem(at: now) {
+        case nil: nil
+        case .neverHeard: "no counter has answered yet"
+        case .silent(let milliseconds): "no counter has answered for \(milliseconds / 1_000) s"
+        case .refused(let message): "the counter refused this edge: \(message)"
         }
     }
 
     /// The session was refused for good; the process should be replaced.
-    var fatalProblem: String? { state.withLock { $0.fatal } }
+    var fatalProblem: String? {
+        guard case .refused(let message) = table.leaseProblem(at: now) else { return nil }
+        return "the counter refused this edge: \(message)"
+    }
 
-    // MARK: - Connection
+    /// Boot-time milliseconds, never going back.
+    private var now: UInt64 { UInt64(clamping: clock.elapsedMilliseconds()) }
+
+    // MARK: - Connections
 
     func run() async throws {
         await withGracefulShutdownHandler {
@@ -106,16 +95,22 @@ final class LeaseClient: Service {
     }
 
     private func connectForEver() async {
-        let ticking = loop.scheduleRepeatedTask(initialDelay: Self.tick, delay: Self.tick) {
-            [counter = TickCounter()] _ in
-            self.tick(counter.next())
+        let ticking = loop.scheduleRepeatedTask(initialDelay: Self.tick, delay: Self.tick) { _ in
+            self.advance { session in
+                session.tick(at: self.now, counterNow: self.clock.now())
+            }
         }
         defer { ticking.cancel() }
-        var attempt = 0
+        await withTaskGroup(of: Void.self) { tasks in
+            for address in addresses {
+                tasks.addTask { await self.stayConnected(to: address) }
+            }
+        }
+    }
+
+    private func stayConnected(to address: CounterAddress) async {
         var backoff = Self.backoffMilliseconds.lowerBound
-        while !Task.isCancelled, !state.withLock({ $0.isClosing || $0.fatal != nil }) {
-            let address = addresses[attempt % addresses.count]
-            attempt += 1
+        while !Task.isCancelled, !state.withLock({ $0.isClosing }), fatalProblem == nil {
             do {
                 let channel = try await connect(address)
                 let since = clock.elapsedMilliseconds()
@@ -132,7 +127,6 @@ final class LeaseClient: Service {
                         "error": "\(SocketFailure.reason(error))",
                     ])
             }
-            metrics.counterUp.set(0)
             let jittered = Int64.random(in: backoff / 2...backoff)
             backoff = min(backoff * 2, Self.backoffMilliseconds.upperBound)
             do {
@@ -145,6 +139,10 @@ final class LeaseClient: Service {
 
     private func connect(_ address: CounterAddress) async throws -> any Channel {
         let client = self
+        let link = state.withLock { state in
+            defer { state.nextLink += 1 }
+            return LinkID(state.nextLink)
+        }
         let channel = try await ClientBootstrap(group: loop)
             .connectTimeout(.seconds(2))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -153,42 +151,40 @@ final class LeaseClient: Service {
                     try channel.pipeline.syncOperations.addHandlers(
                         ByteToMessageHandler(FrameDecoder()),
                         FrameReceiver(
-                            onPayload: { payload, channel in client.receive(payload, channel) },
-                            onClose: { error in client.closed(channel, error) }))
+                            onPayload: { payload, channel in
+                                client.receive(payload, link, channel)
+                            },
+                            onClose: { error in client.closed(link, error) }))
                 }
             }
             .connect(host: address.host, port: address.port).get()
-        let now = clock.elapsedMilliseconds()
-        let (session, isClosing) = state.withLock { state in
-            state.channel = channel
-            state.connectedAtMilliseconds = now
-            return (state.session, state.isClosing)
-        }
-        // The end of the session has come and gone meanwhile: nobody else would close this one.
-        if isClosing { channel.close(promise: nil) }
-        write(.hello(.init(edgeName: nodeName, session: session)), to: channel)
+        try await loop.submit { try self.opened(link, channel) }.get()
         return channel
     }
 
-    private func closed(_ channel: any Channel, _ error: (any Error)?) {
-        let wasOurs = state.withLock { state -> Bool in
-            guard state.channel === channel else { return false }
-            state.channel = nil
-            return true
+    private func opened(_ link: LinkID, _ channel: any Channel) throws {
+        loop.preconditionInEventLoop()
+        // Its end would have been reported before its beginning.
+        guard channel.isActive else { throw ChannelError.ioOnClosedChannel }
+        let isClosing = state.withLock { state in
+            state.channels[link] = channel
+            return state.isClosing
         }
+        // The end of the session has come and gone meanwhile: nobody else would close this one.
+        guard !isClosing else { return channel.close(promise: nil) }
+        advance { $0.connected(link, at: self.now) }
+    }
+
+    private func closed(_ link: LinkID, _ error: (any Error)?) {
+        let wasOurs = state.withLock { $0.channels.removeValue(forKey: link) != nil }
         guard wasOurs else { return }
-        introduced.withLock { $0 = [] }
-        isWelcome.store(false, ordering: .releasing)
-        table.disconnected()
-        keys.disconnected()
-        metrics.counterUp.set(0)
+        advance { $0.disconnected(link) }
+        metrics.counterUp.set(table.isConnected ? 1 : 0)
         logger.warning(
             "counter connection lost", metadata: ["error": "\(error.map { "\($0)" } ?? "closed")"])
     }
 
-    // MARK: - Frames in
-
-    private func receive(_ payload: [UInt8], _ channel: any Channel) {
+    private func receive(_ payload: [UInt8], _ link: LinkID, _ channel: any Channel) {
         let frame: CounterFrame
         do {
             frame = try FrameCodec.decodeCounterFrame(payload)
@@ -197,44 +193,78 @@ final class LeaseClient: Service {
                 "the counter sent bytes that are no frame", metadata: ["error": "\(error)"])
             return channel.close(promise: nil)
         }
-        let now = clock.elapsedMilliseconds()
-        state.withLock { $0.lastHeardMilliseconds = now }
-        switch frame {
-        case .welcome(let welcome): welcomed(welcome)
-        case .grants(let grants, let time):
-            clock.observe(counterTimeMilliseconds: time)
-            table.apply(grants)
-        case .recall(let reference, let epoch):
-            metrics.recalls.increment()
-            table.recall(reference: reference, epoch: epoch)
-        case .policy(let new): adopt(new)
-        case .windows(let windows):
-            clock.observe(counterTimeMilliseconds: windows.counterTimeMilliseconds)
-            policy.update(windows)
-        case .keyAnswer(let request, let key): keys.answer(request, key)
-        case .keysChanged: keys.forgetAll()
-        case .sessionClosed:
-            state.withLock { $0.onSessionClosed }?()
-        case .rejected(let rejection): rejected(rejection)
-        case .pong(_, let time): clock.observe(counterTimeMilliseconds: time)
+        advance { $0.received(frame, on: link, at: self.now) }
+    }
+
+    /// Many requests can become short at the same moment; one flush carries them all.
+    private func scheduleFlush() {
+        guard !isFlushScheduled.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        loop.execute {
+            self.isFlushScheduled.store(false, ordering: .releasing)
+            self.advance { $0.flush() }
         }
+    }
+
+    /// `false` when there is no connection. From any thread: a question has no place among reports.
+    private func ask(_ request: UInt64, _ digest: [UInt8]) -> Bool {
+        let outputs = table.advance { $0.resolveKey(request: request, digest: digest) }
+        carryOut(outputs)
+        return !outputs.isEmpty
+    }
+
+    // MARK: - What the session wants
+
+    private func advance(_ step: (inout EdgeSession) -> [EdgeSession.Output]) {
+        loop.preconditionInEventLoop()
+        carryOut(table.advance(step))
+    }
+
+    private func carryOut(_ outputs: [EdgeSession.Output]) {
+        for output in outputs {
+            switch output {
+            case .send(let link, let frame): send(frame, link)
+            case .close(let link): close(link)
+            case .wakeup: preconditionFailure("the table wakes requests itself")
+            case .welcomed(_, let welcome): welcomed(welcome)
+            case .policy(let new): adopt(new)
+            case .windows(let windows): policy.update(windows)
+            case .keyAnswer(let request, let key): keys.answer(request, key)
+            case .keyUnanswered(let request): keys.unanswered(request)
+            case .keysChanged: keys.forgetAll()
+            case .counterTime(let milliseconds):
+                clock.observe(counterTimeMilliseconds: milliseconds)
+            case .recalled: metrics.recalls.increment()
+            case .rejected(let rejection): rejected(rejection)
+            case .ended: state.withLock { $0.onEnded }?()
+            case .refused(let rejection): refused(rejection)
+            }
+        }
+    }
+
+    private func send(_ frame: EdgeFrame, _ link: LinkID) {
+        // A connection that is gone meanwhile is reported as such, and everything is said again.
+        guard let channel = state.withLock({ $0.channels[link] }) else { return }
+        channel.writeAndFlush(
+            channel.allocator.buffer(bytes: FrameCodec.encode(frame)), promise: nil)
+    }
+
+    private func close(_ link: LinkID) {
+        guard let channel = state.withLock({ $0.channels[link] }) else { return }
+        logger.notice("hanging up on a counter: it is silent, not ours, or no longer needed")
+        channel.close(promise: nil)
     }
 
     private func welcomed(_ welcome: CounterFrame.Welcome) {
-        clock.observe(counterTimeMilliseconds: welcome.counterTimeMilliseconds)
         keys.connected(pepper: welcome.keyPepper)
-        state.withLock { state in
-            state.session = welcome.session
-            state.leaseTTLMilliseconds = Int64(welcome.leaseTTLMilliseconds)
-        }
-        isWelcome.store(true, ordering: .releasing)
         metrics.counterUp.set(1)
-        logger.info("counter reached", metadata: ["session": "\(welcome.session.rawValue)"])
-        table.connected()
+        logger.info(
+            "counter reached",
+            metadata: [
+                "session": "\(welcome.session.rawValue)", "counter": "\(welcome.counter)",
+            ])
     }
 
     private func adopt(_ new: EdgePolicy) {
-        clock.observe(counterTimeMilliseconds: new.windows.counterTimeMilliseconds)
         // The news that keys have changed is lost when it is sent while there is no connection.
         if policy.policy?.version != new.version { keys.forgetAll() }
         do {
@@ -250,102 +280,16 @@ final class LeaseClient: Service {
 
     private func rejected(_ rejection: Rejection) {
         metrics.rejections.with("\(rejection.reason)").increment()
-        switch rejection.reason {
-        case .sessionClosed, .sessionUnknown:
-            // Slices of a refused session are worth nothing any more; a new process starts clean.
-            state.withLock { $0.fatal = "the counter refused this edge: \(rejection.message)" }
-            logger.critical(
-                "the counter refused this edge; restart it",
-                metadata: ["reason": "\(rejection.reason)", "message": "\(rejection.message)"])
-        case .protocolVersion, .notBelieved, .malformed, .unavailable, .unknown:
-            // Another counter may be of our version: upgrades go through one by one.
-            logger.error(
-                "the counter refused what this edge said",
-                metadata: ["reason": "\(rejection.reason)", "message": "\(rejection.message)"])
-        }
+        logger.error(
+            "the counter refused what this edge said",
+            metadata: ["reason": "\(rejection.reason)", "message": "\(rejection.message)"])
     }
 
-    // MARK: - Frames out
-
-    /// References that this connection's counter knows the keys of.
-    private let introduced = Mutex<Set<UInt32>>([])
-    private let isWelcome = Atomic<Bool>(false)
-
-    private func tick(_ number: Int) {
-        table.tick()
-        if number.isMultiple(of: Self.forgetTicks) { table.forgetUnused() }
-        if number.isMultiple(of: Self.pingTicks) {
-            _ = send(.ping(UInt64(number)))
-            closeIfSilent()
-        }
-        flush()
-    }
-
-    private func closeIfSilent() {
-        let now = clock.elapsedMilliseconds()
-        let (channel, since) = state.withLock { state in
-            (state.channel, max(state.lastHeardMilliseconds ?? 0, state.connectedAtMilliseconds))
-        }
-        guard let channel, now - since > Self.silenceMilliseconds else { return }
-        logger.warning("the counter says nothing; trying another connection")
-        channel.close(promise: nil)
-    }
-
-    /// Many requests can become short at the same moment; one flush carries them all.
-    private func scheduleFlush() {
-        guard !isFlushScheduled.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        loop.execute {
-            self.isFlushScheduled.store(false, ordering: .releasing)
-            self.flush()
-        }
-    }
-
-    private func flush() {
-        loop.preconditionInEventLoop()
-        guard isWelcome.load(ordering: .acquiring),
-            let channel = state.withLock({ $0.channel })
-        else { return }
-        while true {
-            let reports = table.collectReports()
-            for entries in frames(of: reports) { write(.report(entries), to: channel) }
-            guard reports.count == Limits.reportEntryCountMax else { return }
-        }
-    }
-
-    /// One list for each frame. Keys are as long as the scope values that callers choose, so that a
-    /// fixed number of entries could be too large for one.
-    private func frames(of reports: [EdgeLedger.Report]) -> [[ReportEntry]] {
-        var frames: [[ReportEntry]] = []
-        var byteCount = Self.frameByteCountTarget
-        introduced.withLock { introduced in
-            for report in reports {
-                let isNew = introduced.insert(report.reference).inserted
-                let entry = ReportEntry(
-                    reference: report.reference, key: isNew ? report.key : nil,
-                    report: report.report)
-                byteCount += Self.entryByteCountMax + (entry.key?.text.utf8.count ?? 0)
-                if byteCount > Self.frameByteCountTarget {
-                    frames.append([])
-                    byteCount = Self.entryByteCountMax + (entry.key?.text.utf8.count ?? 0)
-                }
-                frames[frames.count - 1].append(entry)
-            }
-        }
-        return frames
-    }
-
-    /// `false` when there is no connection.
-    private func send(_ frame: EdgeFrame) -> Bool {
-        guard isWelcome.load(ordering: .acquiring),
-            let channel = state.withLock({ $0.channel })
-        else { return false }
-        write(frame, to: channel)
-        return true
-    }
-
-    private func write(_ frame: EdgeFrame, to channel: any Channel) {
-        channel.writeAndFlush(
-            channel.allocator.buffer(bytes: FrameCodec.encode(frame)), promise: nil)
+    private func refused(_ rejection: Rejection) {
+        // Slices of a refused session are worth nothing any more; a new process starts clean.
+        logger.critical(
+            "the counter refused this edge; restart it",
+            metadata: ["reason": "\(rejection.reason)", "message": "\(rejection.message)"])
     }
 
     // MARK: - End
@@ -357,13 +301,11 @@ final class LeaseClient: Service {
         let once = OncePromise(done)
         state.withLock { state in
             state.isClosing = true
-            state.onSessionClosed = { once.succeed(true) }
+            state.onEnded = { once.succeed(true) }
         }
         loop.execute {
-            self.table.releaseAll()
-            // All of it, however many accounts there are; nothing that is left is for the last frame.
-            self.flush()
-            if !self.send(.closeSession([])) { once.succeed(false) }
+            self.advance { $0.close() }
+            if !self.table.isConnected { once.succeed(false) }
         }
         loop.scheduleTask(in: timeout) { once.succeed(false) }
         let confirmed: Bool
@@ -378,15 +320,9 @@ final class LeaseClient: Service {
             logger.error(
                 "session not confirmed closed; slices not known to be returned stay charged")
         }
-        if let channel = state.withLock({ $0.channel }) { channel.close(promise: nil) }
+        let channels = state.withLock { Array($0.channels.values) }
+        for channel in channels { channel.close(promise: nil) }
     }
-}
-
-/// Counts on one event loop.
-private final class TickCounter: Sendable {
-    private let count = Atomic<Int>(0)
-
-    func next() -> Int { count.wrappingAdd(1, ordering: .relaxed).newValue }
 }
 
 /// A promise that the first of several events fulfils.

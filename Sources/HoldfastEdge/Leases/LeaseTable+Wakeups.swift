@@ -47,7 +47,7 @@ extension LeaseTable {
     ) {
         guard let waiting = state.waiting.removeValue(forKey: id) else { return }
         callbacks.append { waiting.onAnswer(answer) }
-        carryOut(state.ledger.withdraw(id), &state, &callbacks)
+        carryOut(state.session.ledger.withdraw(id), &state, &callbacks)
     }
 
     static func reduce(
@@ -59,7 +59,7 @@ extension LeaseTable {
         else { return }
         let demands = demands(waiting.request, waiting.slots, ceiling)
         state.waiting[id]?.output = output
-        carryOut(state.ledger.reduce(id, to: demands), &state, &callbacks)
+        carryOut(state.session.ledger.reduce(id, to: demands), &state, &callbacks)
     }
 
     static func carryOut(
@@ -88,7 +88,9 @@ extension LeaseTable {
         _ id: EdgeLedger.WaiterID, _ state: inout State, _ callbacks: inout [Callback]
     ) {
         guard let waiting = state.waiting[id] else { return }
-        let standings: [EdgeLedger.Standing?] = waiting.slots.map { state.ledger.standing(of: $0) }
+        let standings: [EdgeLedger.Standing?] = waiting.slots.map {
+            state.session.ledger.standing(of: $0)
+        }
         for (target, standing) in zip(waiting.request.targets, standings) where target.isEnforced {
             if standing?.counter?.isClosed == true {
                 return answer(id, .expired, &state, &callbacks)

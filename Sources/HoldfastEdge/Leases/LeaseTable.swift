@@ -1,10 +1,9 @@
 import HoldfastCore
 import HoldfastLedger
 import HoldfastProviders
-import HoldfastWire
 import Synchronization
 
-/// The shell around `EdgeLedger`: one lock, decisions inside it, callbacks outside.
+/// The shell around `EdgeSession` and its ledger: one lock, decisions inside it, callbacks outside.
 ///
 /// A `Mutex` and not an actor: the check and the hold must be one step, and requests must not suspend
 /// to take it. The critical section is a few integer operations per account.
@@ -25,7 +24,7 @@ final class LeaseTable: Sendable {
         case expired
         /// Too many requests in flight or waiting.
         case saturated
-        /// No counter has been heard, and the slices are short.
+        /// The slices are short, and no counter has been heard or none may grant anything yet.
         case unavailable
         /// The key has named too many new scope values within a minute.
         case tooManyNewAccounts
@@ -47,22 +46,22 @@ final class LeaseTable: Sendable {
     }
 
     struct State: Sendable {
-        var ledger = EdgeLedger()
+        var session: EdgeSession
         var waiting: [EdgeLedger.WaiterID: Waiting] = [:]
         var newAccounts: [String: Int] = [:]
         var newAccountsMinute: Int64 = 0
-        var isConnected = false
         var policyGeneration: UInt64 = 0
     }
 
     typealias Callback = @Sendable () -> Void
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let newAccountsPerMinuteMax: Int
     private let clock: CounterTime
     private let flush = Mutex<(@Sendable () -> Void)?>(nil)
 
-    init(newAccountsPerMinuteMax: Int, clock: CounterTime) {
+    init(nodeName: String, newAccountsPerMinuteMax: Int, clock: CounterTime) {
+        state = Mutex(State(session: EdgeSession(name: nodeName)))
         self.newAccountsPerMinuteMax = newAccountsPerMinuteMax
         self.clock = clock
     }
@@ -91,7 +90,7 @@ final class LeaseTable: Sendable {
             return .answered(.tooManyNewAccounts)
         }
         let output: UInt64
-        switch Self.planned(request, slots, state.ledger) {
+        switch Self.planned(request, slots, state.session.ledger) {
         case .output(let planned): output = planned
         case .refuse(let refusal): return .answered(.refused(refusal))
         }
@@ -99,12 +98,12 @@ final class LeaseTable: Sendable {
             preconditionFailure("a plan that fits has a ceiling")
         }
         let demands = Self.demands(request, slots, ceiling)
-        switch state.ledger.admit(demands) {
+        switch state.session.ledger.admit(demands) {
         case .held(let id): return .answered(.held(Self.hold(id, request, output, ceiling)))
         case .saturated: return .answered(.saturated)
         case .short: break
         }
-        guard let id = state.ledger.wait(for: demands) else { return .answered(.saturated) }
+        guard let id = state.session.ledger.wait(for: demands) else { return .answered(.saturated) }
         state.waiting[id] = Waiting(
             request: request, slots: slots, output: output, onAnswer: onAnswer)
         return .waiting(id)
@@ -117,9 +116,11 @@ final class LeaseTable: Sendable {
         mutate { state, callbacks in
             guard let waiting = state.waiting[id] else { return false }
             let standings: [EdgeLedger.Standing?] = waiting.slots.map {
-                state.ledger.standing(of: $0)
+                state.session.ledger.standing(of: $0)
             }
-            guard state.isConnected, standings.allSatisfy({ $0?.counter != nil }) else {
+            // What a counter says that only listens as yet is no reason for a refusal.
+            let areKnown = standings.allSatisfy { $0?.counter.map { !$0.isLearning } ?? false }
+            guard state.session.isConnected, areKnown else {
                 Self.answer(id, .unavailable, &state, &callbacks)
                 return false
             }
@@ -145,7 +146,7 @@ final class LeaseTable: Sendable {
     func withdraw(_ id: EdgeLedger.WaiterID) {
         mutate { state, callbacks in
             guard state.waiting.removeValue(forKey: id) != nil else { return }
-            Self.carryOut(state.ledger.withdraw(id), &state, &callbacks)
+            Self.carryOut(state.session.ledger.withdraw(id), &state, &callbacks)
         }
     }
 
@@ -153,7 +154,7 @@ final class LeaseTable: Sendable {
     func settle(_ hold: Hold, usd: NanoUSD, tokens: UInt64) -> EdgeLedger.SettleOutcome {
         mutate { state, callbacks in
             let actual = hold.units.map { Ceiling(usd: usd, tokens: tokens).amount(in: $0) }
-            let (outcome, wakeups) = state.ledger.settle(hold.id, actual: actual)
+            let (outcome, wakeups) = state.session.ledger.settle(hold.id, actual: actual)
             Self.carryOut(wakeups, &state, &callbacks)
             return outcome
         }
@@ -162,46 +163,46 @@ final class LeaseTable: Sendable {
     /// What this edge knows of an account; `nil` when it has no slice of it.
     func standing(of key: AccountKey) -> EdgeLedger.Standing? {
         state.withLock { state in
-            state.ledger.existingSlot(for: key).map { state.ledger.standing(of: $0) }
+            state.session.ledger.existingSlot(for: key).map {
+                state.session.ledger.standing(of: $0)
+            }
         }
     }
 
     // MARK: - Lease client
 
-    func apply(_ grants: [GrantEntry]) {
+    /// A step of the session. What it does to requests that wait is done; the rest of what it wants
+    /// is returned, to be carried out outside the lock and in this order.
+    func advance(
+        _ step: (inout EdgeSession) -> [EdgeSession.Output]
+    ) -> [EdgeSession.Output] {
         mutate { state, callbacks in
-            let wakeups = state.ledger.apply(grants.map { ($0.reference, $0.grant) })
-            Self.carryOut(wakeups, &state, &callbacks)
+            var outputs: [EdgeSession.Output] = []
+            for output in step(&state.session) {
+                if case .wakeup(let wakeup) = output {
+                    Self.carryOut([wakeup], &state, &callbacks)
+                } else {
+                    outputs.append(output)
+                }
+            }
+            return outputs
         }
     }
 
-    func recall(reference: UInt32, epoch: UInt64) {
-        mutate { state, _ in state.ledger.recall(reference: reference, epoch: epoch) }
-    }
+    var isConnected: Bool { state.withLock { $0.session.isConnected } }
 
-    func connected() {
-        mutate { state, _ in
-            state.isConnected = true
-            state.ledger.reconnected()
-        }
-    }
-
-    func disconnected() {
-        state.withLock { $0.isConnected = false }
-    }
-
-    func tick() { state.withLock { $0.ledger.tick() } }
-
-    func forgetUnused() { state.withLock { $0.ledger.forgetUnused() } }
-
-    func releaseAll() { state.withLock { $0.ledger.releaseAll() } }
-
-    func collectReports() -> [EdgeLedger.Report] {
-        state.withLock { $0.ledger.collectReports() }
+    /// - Parameter time: boot-time milliseconds, as in the steps of the session.
+    func leaseProblem(at time: UInt64) -> EdgeSession.LeaseProblem? {
+        state.withLock { $0.session.leaseProblem(at: time) }
     }
 
     var counts: (accounts: Int, holds: Int, waiting: Int) {
-        state.withLock { ($0.ledger.slotCount, $0.ledger.holdCount, $0.ledger.waiterCount) }
+        state.withLock { state in
+            (
+                state.session.ledger.slotCount, state.session.ledger.holdCount,
+                state.session.ledger.waiterCount
+            )
+        }
     }
 
     /// Decides under the lock; calls back, and wakes the lease client, outside it.
@@ -211,7 +212,7 @@ final class LeaseTable: Sendable {
         let (result, callbacks, isUrgent) = state.withLock { state in
             var callbacks: [Callback] = []
             let result = body(&state, &callbacks)
-            return (result, callbacks, state.ledger.takeUrgency())
+            return (result, callbacks, state.session.ledger.takeUrgency())
         }
         for callback in callbacks { callback() }
         if isUrgent { flush.withLock { $0 }?() }
@@ -225,7 +226,9 @@ final class LeaseTable: Sendable {
         var slots: [EdgeLedger.SlotID] = []
         slots.reserveCapacity(request.targets.count)
         for target in request.targets {
-            guard let slot = state.ledger.knownSlot(for: target.key, isEnforced: target.isEnforced)
+            guard
+                let slot = state.session.ledger.knownSlot(
+                    for: target.key, isEnforced: target.isEnforced)
             else { return newSlots(for: request, &state) }
             slots.append(slot)
         }
@@ -237,7 +240,7 @@ final class LeaseTable: Sendable {
     ) -> [EdgeLedger.SlotID]? {
         let fresh = request.targets.count { target in
             target.cap.each.contains(where: \.isCallerSettable)
-                && state.ledger.existingSlot(for: target.key) == nil
+                && state.session.ledger.existingSlot(for: target.key) == nil
         }
         if fresh > 0 {
             let minute = clock.elapsedMilliseconds() / 60_000
@@ -250,7 +253,7 @@ final class LeaseTable: Sendable {
             state.newAccounts[request.keyName] = count
         }
         return request.targets.map {
-            state.ledger.slot(for: $0.key, isEnforced: $0.isEnforced)
+            state.session.ledger.slot(for: $0.key, isEnforced: $0.isEnforced)
         }
     }
 }

@@ -1,5 +1,5 @@
+import HoldfastCore
 import HoldfastProviders
-import HoldfastWire
 import Synchronization
 
 /// The policy in force. Readers take the reference and use it for a whole request.

@@ -14,12 +14,13 @@ struct ServeCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var options: NodeOptions
+    @OptionGroup var store: StoreOptions
 
     func run() async throws {
         let config = try options.load()
         try ConfigFile.require(config.requireServe())
         let node = Node(config: config, logger: try options.logger("holdfast.serve"))
-        let core = try openOrExplain { try node.openCounter() }
+        let core = try openOrExplain { try node.openCounter(isRestored: store.restored) }
         // Other edges may join where the file says where; otherwise the counter is ours alone.
         let counterPort = BoundPort()
         let listen = config.counterListen ?? Address(host: "127.0.0.1", port: 0)
@@ -30,7 +31,7 @@ struct ServeCommand: AsyncParsableCommand {
         let admin = node.admin(
             isLive: { edge.isLive },
             reasons: { [core.unreadyReason].compactMap { $0 } + edge.unreadyReasons },
-            extra: [core.spendRoute])
+            counter: core)
         let reload = PolicyReload(path: options.config, core: core, logger: node.logger)
         try await node.run([admin, reload, listener, edge])
     }
@@ -43,6 +44,7 @@ struct CounterCommand: AsyncParsableCommand {
         discussion: "SIGHUP reads caps, keys and prices again and pushes them to the edges.")
 
     @OptionGroup var options: NodeOptions
+    @OptionGroup var store: StoreOptions
 
     @Option(help: "Where edges connect, instead of 'counter.listen' in the file.")
     var counterListen: String?
@@ -59,13 +61,13 @@ struct CounterCommand: AsyncParsableCommand {
         try ConfigFile.require(config.requireCounter())
         guard let listen = config.counterListen else { return }
         let node = Node(config: config, logger: try options.logger("holdfast.counter"))
-        let core = try openOrExplain { try node.openCounter() }
+        let core = try openOrExplain { try node.openCounter(isRestored: store.restored) }
         let listener = LeaseListener(
             host: listen.host, port: listen.port, core: core, group: node.group,
             logger: node.logger)
         let admin = node.admin(
             isLive: { true }, reasons: { [core.unreadyReason].compactMap { $0 } },
-            extra: [core.spendRoute])
+            counter: core)
         let reload = PolicyReload(path: options.config, core: core, logger: node.logger)
         try await node.run([admin, reload, listener])
     }

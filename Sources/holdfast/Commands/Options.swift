@@ -5,6 +5,16 @@ import HoldfastConfig
 import HoldfastProviders
 import Logging
 
+/// What commands with a store take.
+struct StoreOptions: ParsableArguments {
+    @Flag(
+        help: """
+            The store's file was restored from a backup: listens to what edges hold for a lease's \
+            lifetime before it grants anything. For one start only.
+            """)
+    var restored = false
+}
+
 /// What all long-running commands take.
 struct NodeOptions: ParsableArguments {
     @Option(name: [.short, .long], help: "The configuration file.")
@@ -78,5 +88,18 @@ enum Terminal {
     /// To standard output, at once also when it is a pipe.
     static func say(_ line: String) {
         FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    }
+
+    /// Goes on after a `yes` only. Whoever is no person says so with a flag.
+    static func confirm(_ question: String, flag: String) throws {
+        guard isatty(STDIN_FILENO) == 1 else {
+            note("error: nothing was changed: there is nobody to ask, confirm with \(flag)")
+            throw ExitCode(Exit.failure)
+        }
+        FileHandle.standardError.write(Data("\(question) Type yes: ".utf8))
+        guard readLine() == "yes" else {
+            note("nothing was changed")
+            throw ExitCode(Exit.failure)
+        }
     }
 }

@@ -1,8 +1,5 @@
 import ArgumentParser
 import Foundation
-import HoldfastConfig
-import HoldfastEgress
-import NIOCore
 
 struct SpendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,11 +9,7 @@ struct SpendCommand: AsyncParsableCommand {
             Exit code 4 when it does not answer.
             """)
 
-    @Option(name: [.short, .long], help: "The configuration file, for 'admin.listen'.")
-    var config = "holdfast.yaml"
-
-    @Option(help: "The counter's admin address, instead of the file's.")
-    var admin: String?
+    @OptionGroup var options: AdminOptions
 
     @Option(help: "Accounts to show, the most spent first.")
     var limit = 100
@@ -24,67 +17,60 @@ struct SpendCommand: AsyncParsableCommand {
     @Flag(help: "The accounts as JSON.")
     var json = false
 
-    private struct Answer: Decodable {
-        struct Account: Decodable {
-            var cap, scope, period, unit, mode, limit, spent, reserved, status: String
-            var resets_at: String?
-        }
-        var accounts: [Account]
-    }
-
     func run() async throws {
-        let address: String
-        if let admin {
-            address = admin
-        } else {
-            address = try ConfigFile.load(config).adminListen.description
-        }
-        let bytes = try await fetch("http://\(address)/accounts?limit=\(max(1, limit))")
+        let client = try options.client()
+        let data = try await client.get("/accounts?limit=\(max(1, limit))")
         if json {
-            Terminal.say(String(decoding: bytes, as: UTF8.self))
+            Terminal.say(String(decoding: data, as: UTF8.self))
             return
         }
-        let answer = try JSONDecoder().decode(Answer.self, from: bytes)
-        for line in Self.table(answer.accounts) { Terminal.say(line) }
-        if answer.accounts.isEmpty { Terminal.note("nothing has been spent in the open periods") }
+        let report: AccountReport = try client.decode(data)
+        report.print()
+        if report.accounts.isEmpty { Terminal.note("nothing has been spent in the open periods") }
     }
+}
 
-    private func fetch(_ url: String) async throws -> Data {
-        do {
-            let egress = try Egress(threadCount: 1, bufferByteCountMax: 64 << 20)
-            defer { egress.shutdown() }
-            let response = try await egress.fetch(
-                EgressRequest(
-                    method: "GET", url: url, connectTimeout: .seconds(3),
-                    idleTimeout: .seconds(10)), bodyByteCountMax: 64 << 20)
-            guard response.status == 200 else {
-                Terminal.note(
-                    "error: \(url) answered \(response.status): "
-                        + String(buffer: response.body))
-                throw ExitCode(Exit.counterUnreachable)
-            }
-            return Data(response.body.readableBytesView)
-        } catch let failure as EgressFailure {
-            Terminal.note("error: no counter answers at \(url): \(failure.message)")
-            throw ExitCode(Exit.counterUnreachable)
+/// `GET /accounts`.
+struct AccountReport: Decodable {
+    struct Account: Decodable {
+        var account, cap, scope, period, unit, mode, limit, spent, outstanding, status: String
+        var resets_at: String?
+
+        var statusForPeople: String {
+            status == "pending"
+                ? "pending: lowered limit, \(money(outstanding, unit)) outstanding" : status
         }
     }
 
-    private static func table(_ accounts: [Answer.Account]) -> [String] {
-        guard !accounts.isEmpty else { return [] }
-        var rows = [["CAP", "SCOPE", "LIMIT", "SPENT", "RESERVED", "PER", "RESETS", "STATUS"]]
+    var accounts: [Account]
+    var left_out: Int
+    var is_complete: Bool
+    var accounts_read: Int
+
+    func print() {
+        var table = TextTable(
+            "CAP", "SCOPE", "LIMIT", "SPENT", "OUTSTANDING", "PER", "RESETS", "STATUS")
         for account in accounts {
-            let sign = account.unit == "usd" ? "$" : ""
-            rows.append([
-                account.cap, account.scope, sign + account.limit, sign + account.spent,
-                sign + account.reserved, account.period, account.resets_at ?? "never",
-                account.status,
-            ])
+            table.add(
+                account.cap, account.scope, money(account.limit, account.unit),
+                money(account.spent, account.unit), money(account.outstanding, account.unit),
+                account.period, account.resets_at ?? "never", account.statusForPeople)
         }
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
-                .joined(separator: "  ").trimmingCharacters(in: .whitespaces)
+        table.print()
+        noteWhatIsMissing()
+    }
+
+    func noteWhatIsMissing() {
+        if left_out > 0 {
+            Terminal.note("\(left_out) more accounts; --limit shows up to 1000")
+        }
+        if !is_complete {
+            Terminal.note(
+                "warning: only the first \(accounts_read) accounts of the store were looked at; "
+                    + "there are more")
         }
     }
 }
+
+/// An amount as the counter writes it, with the sign of its unit.
+func money(_ amount: String, _ unit: String) -> String { unit == "usd" ? "$" + amount : amount }

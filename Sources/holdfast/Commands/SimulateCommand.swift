@@ -1,0 +1,12 @@
+import ArgumentParser
+
+struct SimulateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Try to overspend a cap in a simulated cluster.",
+        discussion: SimulationOptions.discussion)
+
+    @OptionGroup var options: SimulationOptions
+
+    func run() async throws { try await options.run() }
+}
