@@ -17,6 +17,8 @@ enum Imports {
         "HoldfastWire": Rule(
             holdfast: ["HoldfastCore"],
             others: ["SwiftProtobuf", "Foundation", "FoundationEssentials"]),
+        "HoldfastSimulation": Rule(
+            holdfast: ["HoldfastCore", "HoldfastLedger"], others: ["Synchronization"]),
         "HoldfastEgress": Rule(holdfast: ["CCurl"]),
         "HoldfastTransport": Rule(holdfast: ["HoldfastCore", "HoldfastWire"]),
         "HoldfastStore": Rule(holdfast: ["HoldfastCore", "HoldfastLedger"]),
@@ -34,8 +36,9 @@ enum Imports {
         "holdfast": Rule(holdfast: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire",
             "HoldfastConfig", "HoldfastStore", "HoldfastCounter", "HoldfastEdge", "HoldfastEgress",
-            "HoldfastAdmin", "HoldfastTransport", "HoldfastTestKit",
+            "HoldfastAdmin", "HoldfastTransport", "HoldfastTestKit", "HoldfastSimulation",
         ]),
+        "simulate": Rule(holdfast: ["HoldfastSimulation"]),
     ]
 
     /// Why the target may not import the module; `nil` when it may.

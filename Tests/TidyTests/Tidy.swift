@@ -121,7 +121,9 @@ enum Tidy {
         Word(text: "nonisolated(unsafe)", reason: "use a lock, an event loop or a value"),
         Word(text: "TODO", reason: "write an issue", isBannedInText: true),
         Word(text: "FIXME", reason: "write an issue", isBannedInText: true),
-        Word(text: "print(", reason: "only the command line prints", exceptTargets: ["holdfast"]),
+        Word(
+            text: "print(", reason: "only the command line prints",
+            exceptTargets: ["holdfast", "simulate"]),
         Word(text: "Double", reason: "money is an integer", targets: integersOnly),
         Word(text: "Float", reason: "money is an integer", targets: integersOnly),
     ]
