@@ -1,6 +1,6 @@
 # Verbs for people and CI. Bare `make` lists them. No logic here: it lives in dev/ and in swift.
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint format generate bench ci clean
+.PHONY: help demo build test sim sim-long planted model coverage fuzz lint format generate bench ci clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,9 +13,27 @@ build: ## Build the release binary, .build/release/holdfast.
 	@dev/bootstrap
 	swift build --configuration release --product holdfast
 
-test: ## Run all tests: Swift's, then the official Python SDKs against real processes.
+test: ## Run all tests: Swift's, the proofs, then the official Python SDKs against real processes.
 	@dev/bootstrap tests
-	swift build --build-tests && swift test --skip-build && dev/test-sdks
+	swift build --build-tests && swift test --skip-build && dev/prove && dev/test-sdks
+
+sim: ## Try to overspend caps in 1,000 simulated clusters of an hour each.
+	dev/simulate --seeds 1000 --require-all-faults
+
+sim-long: ## The same over a hundred simulated years. Takes the better part of a day.
+	dev/simulate --seed 1000001 --seeds 36525 --hours 24
+
+planted: ## Plant bugs in a copy of the engines and let the simulator find them.
+	dev/planted-bugs
+
+model: ## Explore every state of a small model of the protocol, over the real engines.
+	dev/simulate --model
+
+coverage: ## Which regions of Core, Ledger and Wire no test runs.
+	dev/coverage
+
+fuzz: ## Ten million damaged frames and stored accounts.
+	dev/fuzz
 
 lint: ## Check format and scripts.
 	dev/lint
@@ -33,4 +51,4 @@ bench: ## Measure the in-process decision: the engine alone, then the whole path
 ci: lint test ## Exactly what CI runs.
 
 clean: ## Remove what was built.
-	rm -rf .build
+	rm -rf .build .build-*

@@ -40,9 +40,7 @@ let pure: [Target] = [
         name: "HoldfastProviders", dependencies: ["HoldfastCore"],
         resources: [.embedInCode("Prices/prices.tsv")]),
     .target(name: "HoldfastWire", dependencies: ["HoldfastCore", protobuf]),
-    .target(
-        name: "HoldfastSimulation", dependencies: ["HoldfastCore", "HoldfastLedger"],
-        exclude: ["SmallModel"]),
+    .target(name: "HoldfastSimulation", dependencies: ["HoldfastCore", "HoldfastLedger"]),
 ]
 
 // MARK: - Interop: the only targets that may import C.

@@ -24,8 +24,12 @@ struct Auditor {
         var inFlight: Amount = .zero
         /// Bills above their holds: facts, not decisions.
         var overruns: Amount = .zero
+        /// The same, also before the limit was lowered.
+        var overrunsEver: Amount = .zero
         /// Grants that the store lost in ways from which nothing can recover them.
         var lost: Amount = .zero
+        /// The store has lost writes of this account: also what was released and is said no more.
+        var hasLostWrites = false
         /// Charged by edges that crashed before they could say so.
         var billedUnsettled: Amount = .zero
         /// By the store, computed here: base and every session's max(granted − released, spent).
@@ -119,6 +123,7 @@ struct Auditor {
             accounts[index].billedMillionths += exact
             let whole = Amount((exact + 999_999) / 1_000_000)
             accounts[index].overruns += whole.excess(over: ceiling)
+            accounts[index].overrunsEver += whole.excess(over: ceiling)
             check(index)
         }
     }
@@ -174,6 +179,7 @@ struct Auditor {
         let isMore = exposure > Self.exposure(before)
         accounts[index].exposure = exposure
         if isGrant { checkGrant(key, exposure, before, new) }
+        if !isMore { checkCovered(index) }
         // What edges say that they have seen granted is a fact too, and so is what was spent.
         if isMore, !isObserved, exposure > accounts[index].mostAllowed {
             fail(
@@ -264,6 +270,7 @@ struct Auditor {
         _ key: AccountKey, _ before: StoredAccount, _ after: StoredAccount, isObserved: Bool
     ) {
         let index = index(of: key, isObserved: isObserved)
+        accounts[index].hasLostWrites = true
         accounts[index].exposure = Self.exposure(after)
         // What is missing for the sessions that come back and say so is found again; what is
         // missing of those that never do is beyond what any protocol can know.
@@ -276,17 +283,16 @@ struct Auditor {
         accounts[index].lost += before.base.excess(over: after.base)
     }
 
-    // MARK: - Ends
-
-    /// Sum of what is charged at the provider and not covered by what the store knows.
-    mutating func checkCovered(_ index: Int, _ moment: String) {
+    /// I1, from the other side: whatever is billed or in flight is on the books of the store, also
+    /// right after something was given back.
+    private mutating func checkCovered(_ index: Int) {
         let account = accounts[index]
-        guard !account.isObserved else { return }
-        if account.billed + account.inFlight > account.exposure + account.lost + account.overruns {
-            fail(
-                "I1",
-                "\(account.key.text) can cost \((account.billed + account.inFlight).rawValue), the "
-                    + "store knows of \(account.exposure.rawValue) \(moment)")
-        }
+        let possible = account.billed + account.inFlight
+        let known = account.exposure + account.lost + account.overrunsEver
+        guard !account.isObserved, possible > known else { return }
+        fail(
+            "I1",
+            "\(account.key.text) can cost \(possible.rawValue), the store knows of "
+                + "\(account.exposure.rawValue)")
     }
 }

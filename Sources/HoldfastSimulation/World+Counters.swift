@@ -11,6 +11,7 @@ extension World {
         var inbox: [CounterEngine.Event] = []
         var pausedUntil: UInt64?
         var isRunScheduled = false
+        var batchBegunAt: UInt64 = 0
         var wakeAt: UInt64?
         /// The store has failed over since this node last asked it.
         var isStoreConnectionBroken = false
@@ -98,6 +99,7 @@ extension World {
             !counters[index].inbox.isEmpty
             || (counters[index].engine?.nextWake(at: moment) ?? .max) <= moment.elapsed
         guard isDue else { return sleep(index) }
+        counters[index].batchBegunAt = now
         let events = counters[index].inbox
         counters[index].inbox = []
         guard let step = counters[index].engine?.begin(events, at: moment) else { return }
@@ -127,6 +129,7 @@ extension World {
         case .done(let outputs):
             for output in outputs { perform(output, index) }
             noteRolls(index)
+            repeatSomething(to: index)
             if counters[index].inbox.isEmpty { sleep(index) } else { run(counter: index, in: 0) }
         }
     }
@@ -141,6 +144,41 @@ extension World {
                         cap.period.window(containing: clock, in: $0).endsAt
                     }
                 }.min() ?? .distantFuture
+        }
+    }
+
+    /// What was lost, or could not be taken, is news when it is said again.
+    private var canStoreLose: Bool {
+        faults[.writesLostSilently] + faults[.failoverLostWrites] + faults[.accountDamaged] > 0
+    }
+
+    /// I7: what was said before and is said again changes nothing that is stored. Tried on copies.
+    private func repeatSomething(to index: Int) {
+        batchesUnrepeated += 1
+        guard batchesUnrepeated > 40, var engine = counters[index].engine, engine.isIdle,
+            !isStoreDown, damagedAccount == nil, !canStoreLose, !counters[index].isStoreConnectionBroken
+        else { return }
+        let moment = moment(index)
+        guard engine.nextWake(at: moment) > moment.elapsed else { return }
+        let heard = links.indices.suffix(40).filter {
+            links[$0].counter == index && links[$0].isOpenAtCounter && !links[$0].heard.isEmpty
+        }
+        guard !heard.isEmpty else { return }
+        batchesUnrepeated = 0
+        let link = random.pick(heard)
+        let (at, frame) = random.pick(links[link].heard)
+        guard at < counters[index].batchBegunAt, at + Self.replayWindow > now else { return }
+        var copy = store
+        var step = engine.begin([.frame(ConnectionID(UInt64(link)), frame)], at: moment)
+        while case .ask(let request) = step {
+            step = engine.resume(
+                copy.answer(request, at: now, damaged: nil) { _, _, _, _ in }, at: moment)
+        }
+        for (key, account) in copy.accounts where account.account != store.accounts[key]?.account {
+            auditor.fail(
+                "I7", "\(key.text): saying again at counter \(index) what edge \(links[link].edge) "
+                    + "said at \(at) ms changes \(store.accounts[key]?.account.brief ?? "nothing") "
+                    + "to \(account.account.brief): \(frame.brief)")
         }
     }
 
@@ -197,6 +235,10 @@ extension World {
         var puts: [(AccountKey, StoredAccount?, StoredAccount, StoreBatch)] = []
         let answer = store.answer(request, at: now, damaged: damaged) {
             puts.append(($0, $1, $2, $3))
+        }
+        // The operator's word against what the provider may have billed.
+        for record in puts.first?.3.records ?? [] {
+            auditor.forgiven(record.account, record.amount)
         }
         for (key, old, new, batch) in puts {
             trace.note(
@@ -279,8 +321,7 @@ extension World {
         case .unfreeze: if !records.isEmpty { faults.note(.operatorUnfroze) }
         case .refund:
             if !records.isEmpty { faults.note(.operatorRefunded) }
-            // The operator's word against what the provider may have billed.
-            for record in records { auditor.forgiven(record.account, record.amount) }
+
         }
     }
 

@@ -14,6 +14,16 @@ extension World {
     func disaster() {
         guard phase == .safety else { return }
         scheduleDisaster()
+        // Trouble that meets no traffic teaches little.
+        if now >= spellEndsAt, random.chance(700) {
+            postponedDisasters += 1
+            return
+        }
+        strikeNow()
+    }
+
+    func strikeNow() {
+        guard phase == .safety else { return }
         strike()
         // Troubles seldom come alone.
         while random.chance(250) { strike() }

@@ -48,7 +48,11 @@ extension World {
     func counterNow(_ edge: Int) -> UnixTime? {
         guard let offset = edges[edge].counterOffset else { return nil }
         let milliseconds = Int64(elapsed(edge: edge)) + offset
-        edges[edge].counterMilliseconds = max(edges[edge].counterMilliseconds, milliseconds)
+        // As `CounterTime` of the shell does it.
+        let known = edges[edge].counterMilliseconds
+        if milliseconds > known || milliseconds < known - 2_000 {
+            edges[edge].counterMilliseconds = milliseconds
+        }
         return UnixTime(edges[edge].counterMilliseconds / 1_000)
     }
 
@@ -105,6 +109,7 @@ extension World {
             guard let link = edges[index].linkTo[counter] else { continue }
             links[link].isOpenAtEdge = false
             links[link].said = []
+            links[link].heard = []
             let at = max(now + latency(), links[link].lastToCounter)
             queue.schedule(.closedAtCounter(link: link), at: at)
         }
@@ -341,6 +346,7 @@ extension World {
         guard links[link].isOpenAtEdge else { return }
         links[link].isOpenAtEdge = false
         links[link].said = []
+        links[link].heard = []
         let at = max(now + latency(), links[link].lastToCounter)
         queue.schedule(.closedAtCounter(link: link), at: at)
         let counter = links[link].counter

@@ -20,6 +20,8 @@ extension World {
         var lastToEdge: UInt64 = 0
         /// Some of what the edge has reported, for replays.
         var said: [(at: UInt64, frame: EdgeFrame)] = []
+        /// Some of what has arrived at the counter.
+        var heard: [(at: UInt64, frame: EdgeFrame)] = []
     }
 
     // MARK: - Coming and going
@@ -166,7 +168,7 @@ extension World {
     }
 
     /// As long as any packet lives.
-    private static let replayWindow: UInt64 = 60_000
+    static let replayWindow: UInt64 = 60_000
 
     /// Something that the edge said before comes again, perhaps from an older connection
     /// to the same counter.
@@ -190,6 +192,10 @@ extension World {
         } else {
             trace.note(
                 now, "edge \(links[link].edge) → counter \(links[link].counter): \(frame.brief)")
+        }
+        if case .report = frame {
+            if links[link].heard.count > 32 { links[link].heard.removeFirst(16) }
+            links[link].heard.append((now, frame))
         }
         give(.frame(ConnectionID(UInt64(link)), frame), to: links[link].counter)
     }
@@ -263,5 +269,15 @@ extension CounterFrame {
         case .rejected(let rejection): "rejected: \(rejection.message)"
         case .pong: "pong"
         }
+    }
+}
+
+extension StoredAccount {
+    var brief: String {
+        let lines = lines.map {
+            "\($0.session.rawValue): G\($0.granted.rawValue) R\($0.released.rawValue) "
+                + "S\($0.spent.rawValue)"
+        }
+        return "base \(base.rawValue)\(isFrozen ? " frozen" : "") " + lines.joined(separator: "; ")
     }
 }

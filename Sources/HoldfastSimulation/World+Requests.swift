@@ -10,6 +10,8 @@ extension World {
         /// Tokens at most, and the least that is worth having.
         var most: UInt64
         var least: UInt64
+        /// Wants what the edge has at hand, or one more: where `>` and `>=` differ.
+        var isSeeking = false
     }
 
     struct Target {
@@ -64,6 +66,10 @@ extension World {
         spellGap = max(1, 1_000 / perSecond)
         isQuiet = false
         schedule(.request(edge: random.below(edges.count)), in: 0)
+        for _ in 0..<min(postponedDisasters, 4) {
+            postponedDisasters -= 1
+            schedule(.strike, in: random.within(0...length))
+        }
         schedule(.spell, in: length + random.within(1...(2 * scenario.quietMean)))
     }
 
@@ -77,7 +83,8 @@ extension World {
         let isStubborn = random.chance(200)
         let wanted = Wanted(
             tenant: random.below(scenario.tenantCount), user: random.below(scenario.userCount),
-            most: most, least: isStubborn ? most : most / 4 + 1)
+            most: most, least: isStubborn ? most : most / 4 + 1,
+            isSeeking: random.chance(50))
         whenAwake(index) { $0.admit(wanted, on: index) }
     }
 
@@ -89,6 +96,7 @@ extension World {
             let targets = targets(wanted, on: index)
         else { return refused(.unavailable) }
         guard !targets.isEmpty else { return }
+        let wanted = wanted.isSeeking ? sought(wanted, targets, on: index) : wanted
         guard let tokens = plan(wanted, targets, on: index) else { return }
         let demands = Self.demands(targets, tokens)
         switch edges[index].session.ledger.admit(demands) {
@@ -97,6 +105,17 @@ extension World {
         case .saturated: refused(.unavailable)
         }
         checkSlots(targets, on: index)
+    }
+
+    private func sought(_ wanted: Wanted, _ targets: [Target], on index: Int) -> Wanted {
+        var sought = wanted
+        let least = targets.filter(\.isEnforced).map { target in
+            let available = edges[index].session.ledger.standing(of: target.slot).available
+            return Self.tokens(payableBy: available, target.key.unit)
+        }.min()
+        sought.most = max(1, (least ?? 0) + random.within(0...1))
+        sought.least = sought.most
+        return sought
     }
 
     private func wait(

@@ -35,6 +35,7 @@ final class World {
         case noteLimits
         // The world.
         case disaster
+        case strike
         case storeBack
         case capRestored(cap: Int, Cap)
     }
@@ -78,6 +79,9 @@ final class World {
     var nextRoll = UnixTime(0)
     var lastCounterCrash: UInt64?
     var streamsPerEdge = 0
+    var postponedDisasters = 0
+    /// Batches since the last time that a message was repeated to see whether it changes anything.
+    var batchesUnrepeated = 0
 
     init(_ scenario: Scenario, isTracing: Bool) {
         self.scenario = scenario
@@ -157,6 +161,7 @@ final class World {
         case .adopt(let counter, let life, let version): adopt(counter, life, version)
         case .noteLimits: noteLimits()
         case .disaster: disaster()
+        case .strike: strikeNow()
         case .storeBack: isStoreDown = false
         case .capRestored(let index, let cap): restore(index, cap)
         }

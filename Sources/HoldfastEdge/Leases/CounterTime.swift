@@ -1,7 +1,8 @@
 import HoldfastCore
 import Synchronization
 
-/// The counter's clock as far as this edge can tell: never ahead of it, never going back.
+/// The counters' clock as far as this edge can tell: never ahead of it, and never going back by
+/// itself.
 ///
 /// The counter's time at the moment a frame was sent is a lower bound at the moment it arrives, and
 /// goes on with this machine's boot-time clock, which also counts while it is suspended.
@@ -25,12 +26,20 @@ final class CounterTime: Sendable {
         state.withLock { $0.offsetMilliseconds = counterTimeMilliseconds - elapsed }
     }
 
+    /// Going back by more than this is no jitter: a counter whose clock was ahead is gone, and the
+    /// others do not know of the periods that it named.
+    private static let correctionMilliseconds: Int64 = 2_000
+
     /// `nil` before a counter has been heard.
     func now() -> UnixTime? {
         let elapsed = elapsedMilliseconds()
         return state.withLock { state in
             guard let offset = state.offsetMilliseconds else { return nil }
-            state.latestMilliseconds = max(state.latestMilliseconds, offset + elapsed)
+            let estimate = offset + elapsed
+            let isCorrection = estimate < state.latestMilliseconds - Self.correctionMilliseconds
+            if isCorrection || estimate > state.latestMilliseconds {
+                state.latestMilliseconds = estimate
+            }
             return UnixTime(state.latestMilliseconds / 1_000)
         }
     }

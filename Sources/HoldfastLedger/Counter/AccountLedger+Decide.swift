@@ -27,6 +27,7 @@ extension AccountLedger {
             } else {
                 actions += recallForHead(context, told: &told)
             }
+            for session in reporters { forgetCeiling(session) }
         } else {
             // Everyone who waits hears it once, also when somebody else's report has caused it.
             for session in queue where markUnmet(session) { told.append(session) }
@@ -144,10 +145,17 @@ extension AccountLedger {
         let free = context.limit.excess(over: exposure)
         let share = free.rawValue / (2 * UInt64(max(1, activeCount(context))))
         let extra = min(wish.ceiling.excess(over: lines[index].granted).rawValue, share)
-        let granted = lines[index].granted + Amount(extra)
-        lines[index].granted = granted
-        // What was not granted is not granted later either, when it may not be wanted any more.
-        lines[index].wish?.ceiling = granted
+        lines[index].granted += Amount(extra)
+    }
+
+    /// What was not granted beyond the need is not granted later either, when it may not be wanted
+    /// any more: a wish has one chance, however often it is repeated.
+    private mutating func forgetCeiling(_ session: SessionID) {
+        guard let index = lineIndex(session), let wish = lines[index].wish,
+            wish.ceiling > lines[index].granted
+        else { return }
+        let granted = lines[index].granted
+        lines[index].wish?.ceiling = max(wish.need, granted)
     }
 
     private func activeCount(_ context: Context) -> Int {

@@ -103,6 +103,7 @@ extension EdgeLedger {
     /// A tick of the clock: rates move, idle budget goes back.
     public mutating func tick() {
         tickNumber += 1
+        if !retries.isEmpty { retry() }
         for id in awake {
             let index = Int(id.rawValue)
             slots[index].moveRate(tick: tickNumber)
@@ -112,7 +113,7 @@ extension EdgeLedger {
     /// So many ticks at once, with nothing else between them. While the ledger is asleep it makes no
     /// difference how many.
     public mutating func tick(count: UInt64) {
-        guard !awake.isEmpty else {
+        guard !awake.isEmpty || !retries.isEmpty else {
             tickNumber += count
             return
         }
@@ -122,7 +123,7 @@ extension EdgeLedger {
     /// Whether ticks alone change nothing: no rate moves, nothing is idle, nothing to be reported or
     /// written.
     public var isAsleep: Bool {
-        awake.isEmpty && errands.isEmpty && !isUrgent && journalDue.isEmpty
+        awake.isEmpty && errands.isEmpty && retries.isEmpty && !isUrgent && journalDue.isEmpty
     }
 
     /// Everything that the counter has not heard yet, at most `max` accounts; releases what is idle

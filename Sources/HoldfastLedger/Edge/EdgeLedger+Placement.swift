@@ -57,6 +57,31 @@ extension EdgeLedger {
         }
     }
 
+    /// After so long an account that a counter could not take is said again: 1 s.
+    static let retryTicks: UInt64 = 20
+
+    struct Retry: Sendable {
+        let tick: UInt64
+        let slot: SlotID
+        let reference: UInt32
+    }
+
+    /// The counter could not take what was said of an account, a damaged one perhaps. It forgets what
+    /// it cannot take, and nobody else knows it.
+    mutating func sayAgainLater(reference: UInt32) {
+        guard let id = references[reference], !retries.contains(where: { $0.slot == id })
+        else { return }
+        retries.append(
+            Retry(tick: tickNumber + Self.retryTicks, slot: id, reference: reference))
+    }
+
+    mutating func retry() {
+        while let first = retries.first, first.tick <= tickNumber {
+            retries.removeFirst()
+            if references[first.reference] == first.slot { sayAgain(first.slot) }
+        }
+    }
+
     /// At most `max` of the reports that are due at counters that do not serve the account.
     mutating func runErrands(max: Int) -> [Report] {
         guard !errands.isEmpty else { return [] }

@@ -100,6 +100,8 @@ public struct EdgeLedger: Sendable {
     var placement = Placement()
     /// Reports that are due at counters that do not serve the account.
     var errands: [Errand] = []
+    /// Ascending by tick.
+    var retries: [Retry] = []
 
     let isJournaled: Bool
     /// Slots for which the journal may have to be written.

@@ -64,6 +64,9 @@ extension EdgeSession {
         case .protocolVersion, .notBelieved, .malformed, .unavailable, .unknown:
             // Another counter may be of our version: upgrades go through one by one.
             let isHello = link.counter == nil
+            if !isHello, rejection.reason == .unavailable, rejection.reference != 0 {
+                ledger.sayAgainLater(reference: rejection.reference)
+            }
             return [.rejected(rejection)] + (isHello ? drop(link.id) : [])
         }
     }

@@ -52,7 +52,7 @@ extension AccountLedger {
     public var stored: StoredAccount {
         StoredAccount(
             base: base, isFrozen: isFrozen,
-            lines: lines.map {
+            lines: lines.filter { !$0.isBlank }.map {
                 StoredAccount.Line(
                     session: $0.session, granted: $0.granted, released: $0.released,
                     spent: $0.spent, overrun: $0.overrun, unlocked: $0.unlocked)
