@@ -16,6 +16,8 @@ public struct Config: Sendable {
     public var counterListen: Address?
     /// The counter nodes that this edge connects to.
     public var counters: [Address] = []
+    /// The file in which an edge writes down what may be spent before it is; `nil`: none.
+    public var journal: String?
     /// By the provider's name.
     public var providers: [String: ProviderSettings] = [:]
     public var keys: [KeyEntry] = []

@@ -180,6 +180,14 @@ func parseName(_ text: String) throws(ValueError) -> String {
     return text
 }
 
+/// The name of a file to write.
+func parsePath(_ text: String) throws(ValueError) -> String {
+    guard !text.isEmpty, !text.utf8.contains(0), !text.hasSuffix("/") else {
+        throw ValueError("is not the path of a file", suggestion: "write it as edge.journal")
+    }
+    return text
+}
+
 /// A scope value: a tenant, a user, …
 func parseScopeValue(_ text: String) throws(ValueError) -> String {
     guard text.utf8.count <= Limits.scopeValueByteCountMax else {

@@ -24,13 +24,14 @@ struct ConfigDecoder {
         guard let root = compose(text) else { return nil }
         let keys = [
             "name", "listen", "admin", "store", "counter", "counters", "providers", "keys", "caps",
-            "prices", "limits",
+            "prices", "limits", "journal",
         ]
         guard let top = fields(of: root, what: "the file", keys: keys) else { return nil }
         var config = Config(file: file)
         config.nodeName = parsed(top, "name", parseName)
         decodeAddresses(top, into: &config)
         if let store = parsed(top, "store", StoreLocation.init(_:)) { config.store = store }
+        config.journal = parsed(top, "journal", parsePath)
         let providers = decodeProviders(top)
         config.providers = providers.mapValues(\.settings)
         let keyNodes = decodeKeys(top)

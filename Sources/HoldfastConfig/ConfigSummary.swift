@@ -12,6 +12,7 @@ extension Config {
                 ["operators", adminToken == nil ? "" : "token set: they may change accounts"],
                 ["store", store.description],
                 ["counter", counterListen?.description ?? ""],
+                ["journal", journal ?? ""],
                 ["counters", counters.map(\.description).joined(separator: ", ")],
             ].filter { !$0[1].isEmpty })
         lines += section("providers", providerRows)

@@ -21,6 +21,10 @@ package struct EdgeMetrics: Sendable {
     let connections: MetricGauge
     let inFlight: MetricGauge
     let slowCallers: MetricCounter
+    let journalWrites: MetricCounter
+    let journalWrite: MetricHistogram
+    let journalFailures: MetricCounter
+    let journalRecovered: MetricFamily<MetricCounter>
 
     package init(_ registry: MetricRegistry) {
         requests = registry.counters(
@@ -71,5 +75,16 @@ package struct EdgeMetrics: Sendable {
         slowCallers = registry.counter(
             "holdfast_downstream_timeouts_total",
             "Connections closed because a request did not arrive in time.")
+        journalWrites = registry.counter(
+            "holdfast_journal_writes_total", "Times that the journal was written to disk.")
+        journalWrite = registry.histogram(
+            "holdfast_journal_write_seconds", "Time until the disk had confirmed a write.")
+        journalFailures = registry.counter(
+            "holdfast_journal_failures_total",
+            "Writes of the journal that failed. Page on any increase.")
+        journalRecovered = registry.counters(
+            "holdfast_journal_recovered_accounts_total",
+            "Accounts in the journals of earlier lives, by what became of them.",
+            labels: ["outcome"])
     }
 }

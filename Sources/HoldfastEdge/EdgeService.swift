@@ -16,6 +16,7 @@ package final class EdgeService: Service {
     package enum StartError: Error, CustomStringConvertible {
         case cannotListen(host: String, port: Int, reason: String)
         case noEgress(reason: String)
+        case noJournal(reason: String)
 
         package var description: String {
             switch self {
@@ -23,6 +24,8 @@ package final class EdgeService: Service {
                 "the edge cannot listen on \(host):\(port): \(reason)"
             case .noEgress(let reason):
                 "the edge cannot start its connections to providers: \(reason)"
+            case .noJournal(let reason):
+                "the edge cannot keep its journal: \(reason)"
             }
         }
     }
@@ -59,13 +62,14 @@ package final class EdgeService: Service {
         let clock = CounterTime()
         let policy = PolicyBox()
         let keys = KeyDirectory(clock: clock)
+        let journal = try Self.journal(settings, metrics, logger)
         let table = LeaseTable(
             nodeName: settings.nodeName, newAccountsPerMinuteMax: settings.newAccountsPerMinuteMax,
-            clock: clock)
+            clock: clock, isJournaled: journal != nil)
         client = LeaseClient(
             addresses: counters.map { .init(host: $0.host, port: $0.port) }, table: table,
-            clock: clock, keys: keys, policy: policy, metrics: metrics, loop: group.next(),
-            logger: logger)
+            clock: clock, keys: keys, policy: policy, name: settings.nodeName, journal: journal,
+            metrics: metrics, loop: group.next(), logger: logger)
         context = EdgeContext(
             settings: settings, policy: policy, clock: clock, table: table, keys: keys,
             leases: client, egress: egress, metrics: metrics, logger: logger)
@@ -80,11 +84,24 @@ package final class EdgeService: Service {
         }
     }
 
+    private static func journal(
+        _ settings: EdgeSettings, _ metrics: EdgeMetrics, _ logger: Logger
+    ) throws(StartError) -> EdgeJournal? {
+        guard let path = settings.journalPath else { return nil }
+        do {
+            return try EdgeJournal(
+                disk: EdgeJournalDisk(path: path), metrics: metrics, logger: logger)
+        } catch {
+            throw .noJournal(reason: "\(error)")
+        }
+    }
+
     /// Why a load balancer should send nothing here.
     package var unreadyReasons: [String] {
         var reasons: [String] = []
         if context.isDraining { reasons.append("draining") }
         if let problem = client.leaseProblem { reasons.append(problem) }
+        if let problem = client.journalProblem { reasons.append(problem) }
         if context.policy.policy == nil { reasons.append("no policy yet") }
         return reasons
     }

@@ -51,6 +51,8 @@ package struct EdgeSettings: Sendable {
     package var largeBodiesByteCountMax = 512 << 20
     /// Bytes of one response that may wait for a slow caller.
     package var streamBufferByteCountMax = 8 << 20
+    /// Where to write down what may be spent before it is; `nil`: nowhere.
+    package var journalPath: String?
     package var clamps = true
     package var clampMinimumTokens: UInt64 = 16
     /// Header that sets each dimension, lower case, where it is not `x-holdfast-…`.

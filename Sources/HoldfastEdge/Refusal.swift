@@ -24,6 +24,7 @@ enum Refusal: Error, Sendable {
     case tooManyCaps
     case saturated
     case counterUnavailable(String)
+    case journalUnavailable(String)
     case draining
     case upstream(EgressFailure)
 }
@@ -54,6 +55,7 @@ extension Refusal {
         case .tooManyCaps: "too_many_caps"
         case .saturated: "edge_saturated"
         case .counterUnavailable: "counter_unavailable"
+        case .journalUnavailable: "journal_unavailable"
         case .draining: "edge_draining"
         case .upstream(let failure):
             switch failure.kind {
@@ -81,7 +83,7 @@ extension Refusal {
         case .headersTooLarge: 431
         case .tooManyNewAccounts: 429
         case .tooManyCaps: 500
-        case .saturated, .counterUnavailable, .draining: 503
+        case .saturated, .counterUnavailable, .journalUnavailable, .draining: 503
         case .upstream(let failure):
             switch failure.kind {
             case .timeout, .timeoutBeforeSend: 504
@@ -105,7 +107,7 @@ extension Refusal {
             .unpriceable, .bodyTooLarge, .headersTooLarge, .malformedHTTP, .badScope,
             .tooManyNewAccounts, .tooManyCaps:
             false
-        case .saturated, .counterUnavailable, .draining: true
+        case .saturated, .counterUnavailable, .journalUnavailable, .draining: true
         case .upstream(let failure):
             // What was sent may have been billed: sending it again is the caller's decision.
             failure.requestWasSent ? false : true
@@ -116,7 +118,7 @@ extension Refusal {
     var retryAfterSeconds: Int? {
         switch self {
         case .budget(let refusal, _): refusal.reason == .inFlight ? 1 : nil
-        case .saturated, .counterUnavailable, .draining: 1
+        case .saturated, .counterUnavailable, .journalUnavailable, .draining: 1
         case .noKey, .unknownKey, .unknownRoute, .providerNotConfigured, .request, .unknownModel,
             .unpriceable, .bodyTooLarge, .headersTooLarge, .malformedHTTP, .badScope,
             .tooManyNewAccounts, .tooManyCaps, .upstream:
@@ -192,6 +194,9 @@ extension Refusal {
         case .counterUnavailable(let reason):
             "The spending counter cannot be asked and the leased budget does not suffice "
                 + "(\(reason)). Try again shortly."
+        case .journalUnavailable(let reason):
+            "There is budget, but this edge must write down what it uses before it does, and "
+                + "cannot (\(reason)). Try again shortly."
         case .draining: "This edge is shutting down. Try again."
         case .upstream(let failure):
             "The provider could not be used: \(failure.message)"

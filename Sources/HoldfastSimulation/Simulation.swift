@@ -19,6 +19,8 @@ public enum Simulation {
         public let commits: Int
         /// Presumed spent by sessions that are gone, in nano-dollars, over all dollar accounts.
         public let strandedNanoUSD: UInt64
+        /// The most that one edge has sent within a second.
+        public let framesPerSecondMost: Int
         /// What happened last; empty unless asked for.
         public let trace: [String]
     }
@@ -51,7 +53,7 @@ extension World {
             refusedInFlight: auditor.refusedInFlight,
             refusedUnavailable: auditor.refusedUnavailable,
             falseRefusals: auditor.falseRefusals, commits: auditor.commits,
-            strandedNanoUSD: stranded, trace: trace.lines)
+            strandedNanoUSD: stranded, framesPerSecondMost: framesPerSecondMost, trace: trace.lines)
     }
 
     private var stranded: UInt64 {

@@ -33,6 +33,7 @@ public struct SimulationRun: Sendable {
         public var falseRefusals = 0
         public var commits = 0
         public var strandedNanoUSD: UInt64 = 0
+        public var framesPerSecondMost = 0
         public var faults = FaultCounts()
         /// Of the seeds that broke a promise, ascending by seed.
         public var violations: [(seed: UInt64, violation: Simulation.Violation)] = []
@@ -48,6 +49,7 @@ public struct SimulationRun: Sendable {
             falseRefusals += outcome.falseRefusals
             commits += outcome.commits
             strandedNanoUSD += outcome.strandedNanoUSD
+            framesPerSecondMost = max(framesPerSecondMost, outcome.framesPerSecondMost)
             faults.add(outcome.faults)
             guard let violation = outcome.violation else { return }
             violations.append((outcome.seed, violation))
@@ -107,6 +109,7 @@ extension SimulationRun.Totals {
             "cap spent although there was room that faults kept out of reach: \(falseRefusals)",
             "presumed spent by sessions that are gone, at the end: "
                 + "\(strandedNanoUSD / 1_000_000_000) dollars",
+            "the most that one edge sent within a second: \(framesPerSecondMost) frames",
             "faults:",
         ]
         for fault in Fault.allCases {

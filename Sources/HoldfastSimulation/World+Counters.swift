@@ -156,7 +156,8 @@ extension World {
     private func repeatSomething(to index: Int) {
         batchesUnrepeated += 1
         guard batchesUnrepeated > 40, var engine = counters[index].engine, engine.isIdle,
-            !isStoreDown, damagedAccount == nil, !canStoreLose, !counters[index].isStoreConnectionBroken
+            !isStoreDown, damagedAccount == nil, !canStoreLose,
+            !counters[index].isStoreConnectionBroken
         else { return }
         let moment = moment(index)
         guard engine.nextWake(at: moment) > moment.elapsed else { return }
@@ -290,7 +291,7 @@ extension World {
         switch notice {
         case .closedDead(let session):
             faults.note(.sessionClosedAsDead)
-            closedByDeath.insert(session)
+            trace.note(now, "counter \(index) closes session \(session.rawValue)")
         case .learning(let generation):
             trace.note(now, "counter \(index) learns generation \(generation)")
         case .frozen(let key, _): trace.note(now, "counter \(index) freezes \(key.text)")

@@ -117,7 +117,7 @@ extension World {
 
     func send(_ frame: EdgeFrame, over link: Int) {
         guard links[link].isOpenAtEdge else { return }
-        edges[links[link].edge].framesThisSecond += 1
+        countFrame(of: links[link].edge)
         if !isCalm, scenario.faults.replay > 0, case .report = frame {
             if links[link].said.count > 64 { links[link].said.removeFirst(32) }
             links[link].said.append((now, frame))
@@ -127,6 +127,23 @@ extension World {
         for at in arrivals(isBlocked, link, links[link].lastToCounter) {
             links[link].lastToCounter = max(links[link].lastToCounter, at)
             queue.schedule(.toCounter(link: link, frame), at: at)
+        }
+    }
+
+    /// Of everything that an edge may say within a second, at a reset too: reports of 20 ticks and of
+    /// as many urgent moments to each counter, and pings.
+    private static let framesPerSecondMax = 400
+
+    /// L5: load is bounded, whatever happens.
+    private func countFrame(of edge: Int) {
+        if edges[edge].second != now / 1_000 {
+            edges[edge].second = now / 1_000
+            edges[edge].framesThisSecond = 0
+        }
+        edges[edge].framesThisSecond += 1
+        framesPerSecondMost = max(framesPerSecondMost, edges[edge].framesThisSecond)
+        if framesPerSecondMost > Self.framesPerSecondMax, streamsPerEdge == 0 {
+            auditor.fail("L5", "edge \(edge) sent \(framesPerSecondMost) frames within a second")
         }
     }
 

@@ -73,9 +73,8 @@ final class World {
     var eventCount = 0
 
     // Statistics.
-    var crashedOutstanding = Amount.zero
+    /// The most that one edge has sent within a second.
     var framesPerSecondMost = 0
-    var closedByDeath: Set<SessionID> = []
     var nextRoll = UnixTime(0)
     var lastCounterCrash: UInt64?
     var streamsPerEdge = 0

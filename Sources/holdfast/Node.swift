@@ -108,6 +108,7 @@ struct Node {
         settings.waitMax = config.limits.wait
         settings.drainMax = config.limits.drain
         settings.streamBufferByteCountMax = config.limits.streamBufferByteCountMax
+        settings.journalPath = config.journal
         settings.clamps = config.limits.clamps
         settings.clampMinimumTokens = config.limits.clampMinimumTokens
         settings.scopeHeaders = config.limits.scopeHeaders

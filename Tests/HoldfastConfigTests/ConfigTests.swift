@@ -10,6 +10,7 @@ import Testing
         store: sqlite:/var/lib/holdfast/holdfast.db
         counter: { listen: 127.0.0.1:7070 }
         counters: [127.0.0.1:7070, counter-2.internal:7070]
+        journal: /var/lib/holdfast/edge.journal
         providers:
           openai:    { api_key: "${OPENAI_API_KEY}", service_tier: default }
           anthropic:
@@ -78,6 +79,7 @@ import Testing
         #expect(config.adminListen.description == "[::1]:9091")
         #expect(config.adminToken?.value == "p4ssPHRASE-42")
         #expect(config.store == .sqlite("/var/lib/holdfast/holdfast.db"))
+        #expect(config.journal == "/var/lib/holdfast/edge.journal")
         #expect(config.counterListen == Address(host: "127.0.0.1", port: 7_070))
         #expect(
             config.counters.map(\.description) == ["127.0.0.1:7070", "counter-2.internal:7070"])
@@ -200,6 +202,7 @@ import Testing
                 "operators | token set: they may change accounts",
                 "store | sqlite:/var/lib/holdfast/holdfast.db",
                 "counter | 127.0.0.1:7070",
+                "journal | /var/lib/holdfast/edge.journal",
                 "counters | 127.0.0.1:7070, counter-2.internal:7070",
                 "providers:",
                 "  anthropic | https://gateway.example.com:8443/anthropic | key set"

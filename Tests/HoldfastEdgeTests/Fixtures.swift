@@ -46,10 +46,10 @@ final class TableFixture: Sendable {
     private let link = EdgeSession.LinkID(1)
     private let answersSoFar = Mutex<[LeaseTable.Answer]>([])
 
-    init(newAccountsPerMinuteMax: Int = 1_000) {
+    init(newAccountsPerMinuteMax: Int = 1_000, isJournaled: Bool = false) {
         table = LeaseTable(
             nodeName: "test", newAccountsPerMinuteMax: newAccountsPerMinuteMax,
-            clock: CounterTime())
+            clock: CounterTime(), isJournaled: isJournaled)
         let welcome = CounterFrame.Welcome(
             session: SessionID(1), keyPepper: [], counterTimeMilliseconds: 0,
             leaseTTLMilliseconds: 30_000)
@@ -111,6 +111,7 @@ extension LeaseTable.Answer {
         case .expired: "expired"
         case .saturated: "saturated"
         case .unavailable: "unavailable"
+        case .notJournaled: "not journaled"
         case .tooManyNewAccounts: "too many new accounts"
         }
     }

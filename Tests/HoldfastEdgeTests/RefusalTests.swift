@@ -17,7 +17,8 @@ import Testing
             .unknownModel(provider: "openai", model: "gpt-\"0\""),
             .unpriceable(.noFastPrice), .bodyTooLarge(byteCountMax: 5), .headersTooLarge,
             .malformedHTTP, .badScope(.user), .tooManyNewAccounts(perMinute: 3), .tooManyCaps,
-            .saturated, .counterUnavailable("none has answered"), .draining,
+            .saturated, .counterUnavailable("none has answered"),
+            .journalUnavailable("no space left"), .draining,
             .upstream(
                 EgressFailure(kind: .reset, requestWasSent: true, message: "it closed")),
             .upstream(

@@ -39,15 +39,19 @@ final class LeaseClient: Service {
     private let clock: CounterTime
     private let keys: KeyDirectory
     private let policy: PolicyBox
+    private let name: String
+    private let journal: EdgeJournal?
     private let metrics: EdgeMetrics
     private let loop: any EventLoop
     private let logger: Logger
     private let state = Mutex(State())
     private let isFlushScheduled = Atomic<Bool>(false)
 
+    /// - Parameter name: of this edge, for people.
     init(
         addresses: [CounterAddress], table: LeaseTable, clock: CounterTime, keys: KeyDirectory,
-        policy: PolicyBox, metrics: EdgeMetrics, loop: any EventLoop, logger: Logger
+        policy: PolicyBox, name: String = "", journal: EdgeJournal? = nil, metrics: EdgeMetrics,
+        loop: any EventLoop, logger: Logger
     ) {
         precondition(!addresses.isEmpty, "an edge without a counter")
         self.addresses = addresses
@@ -55,6 +59,8 @@ final class LeaseClient: Service {
         self.clock = clock
         self.keys = keys
         self.policy = policy
+        self.name = name
+        self.journal = journal
         self.metrics = metrics
         self.loop = loop
         self.logger = logger
@@ -81,6 +87,9 @@ final class LeaseClient: Service {
         return "the counter refused this edge: \(message)"
     }
 
+    /// Why nothing can be spent beyond what is on disk; `nil` while all is well.
+    var journalProblem: String? { journal?.problem }
+
     /// Boot-time milliseconds, never going back.
     private var now: UInt64 { UInt64(clamping: clock.elapsedMilliseconds()) }
 
@@ -101,9 +110,16 @@ final class LeaseClient: Service {
             }
         }
         defer { ticking.cancel() }
+        journal?.start(table)
         await withTaskGroup(of: Void.self) { tasks in
             for address in addresses {
                 tasks.addTask { await self.stayConnected(to: address) }
+            }
+            for found in journal?.recoveries ?? [] {
+                let recovery = EdgeJournalRecovery(
+                    found: found, addresses: addresses, name: name, metrics: metrics, loop: loop,
+                    logger: logger)
+                tasks.addTask { await recovery.run() }
             }
         }
     }
@@ -256,6 +272,7 @@ final class LeaseClient: Service {
 
     private func welcomed(_ welcome: CounterFrame.Welcome) {
         keys.connected(pepper: welcome.keyPepper)
+        journal?.begin(welcome.session, pepper: welcome.keyPepper)
         metrics.counterUp.set(1)
         logger.info(
             "counter reached",
@@ -320,6 +337,7 @@ final class LeaseClient: Service {
             logger.error(
                 "session not confirmed closed; slices not known to be returned stay charged")
         }
+        await journal?.end(isClean: confirmed)
         let channels = state.withLock { Array($0.channels.values) }
         for channel in channels { channel.close(promise: nil) }
     }

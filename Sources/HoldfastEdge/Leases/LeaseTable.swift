@@ -26,6 +26,8 @@ final class LeaseTable: Sendable {
         case saturated
         /// The slices are short, and no counter has been heard or none may grant anything yet.
         case unavailable
+        /// There is budget, and the journal that has to be written first cannot be.
+        case notJournaled(problem: String)
         /// The key has named too many new scope values within a minute.
         case tooManyNewAccounts
     }
@@ -59,15 +61,35 @@ final class LeaseTable: Sendable {
     private let newAccountsPerMinuteMax: Int
     private let clock: CounterTime
     private let flush = Mutex<(@Sendable () -> Void)?>(nil)
+    private let journal = Mutex<Journal?>(nil)
 
-    init(nodeName: String, newAccountsPerMinuteMax: Int, clock: CounterTime) {
-        state = Mutex(State(session: EdgeSession(name: nodeName)))
+    /// How to reach the journal.
+    private struct Journal {
+        var due: @Sendable () -> Void
+        var problem: @Sendable () -> String?
+    }
+
+    /// - Parameter isJournaled: nothing is held that was not journaled, see `onJournal`.
+    init(
+        nodeName: String, newAccountsPerMinuteMax: Int, clock: CounterTime,
+        isJournaled: Bool = false
+    ) {
+        state = Mutex(State(session: EdgeSession(name: nodeName, isJournaled: isJournaled)))
         self.newAccountsPerMinuteMax = newAccountsPerMinuteMax
         self.clock = clock
     }
 
     /// Called when the counter should hear at once; set by the lease client.
     func onUrgent(_ action: @escaping @Sendable () -> Void) { flush.withLock { $0 = action } }
+
+    /// - Parameters:
+    ///   - due: called when `takeJournalRecords` may have something.
+    ///   - problem: why it is not written; `nil` while all is well.
+    func onJournal(
+        due: @escaping @Sendable () -> Void, problem: @escaping @Sendable () -> String?
+    ) {
+        journal.withLock { $0 = Journal(due: due, problem: problem) }
+    }
 
     // MARK: - Requests
 
@@ -113,7 +135,8 @@ final class LeaseTable: Sendable {
     ///
     /// - Returns: whether the request waits on, for an answer to its smaller need.
     func deadline(_ id: EdgeLedger.WaiterID) -> Bool {
-        mutate { state, callbacks in
+        let problem = journal.withLock { $0 }?.problem()
+        return mutate { state, callbacks in
             guard let waiting = state.waiting[id] else { return false }
             let standings: [EdgeLedger.Standing?] = waiting.slots.map {
                 state.session.ledger.standing(of: $0)
@@ -127,6 +150,10 @@ final class LeaseTable: Sendable {
             let plan = AdmissionPlan.plan(
                 waiting.request, standings: standings, budget: AdmissionPlan.payableNow,
                 ifShort: .inFlight)
+            if let problem, case .output = plan {
+                Self.answer(id, .notJournaled(problem: problem), &state, &callbacks)
+                return false
+            }
             switch plan {
             case .output(let output) where !waiting.isLastTry:
                 state.waiting[id]?.isLastTry = true
@@ -189,6 +216,29 @@ final class LeaseTable: Sendable {
         }
     }
 
+    // MARK: - Journal
+
+    func takeJournalRecords() -> [JournalRecord] {
+        state.withLock { $0.session.ledger.takeJournalRecords() }
+    }
+
+    /// All records up to this one are on disk.
+    func journaled(upTo sequence: UInt64) {
+        mutate { state, callbacks in
+            let wakeups = state.session.ledger.journaled(upTo: sequence)
+            Self.carryOut(wakeups, &state, &callbacks)
+        }
+    }
+
+    /// Those that were not forgotten.
+    func known(_ keys: [AccountKey]) -> Set<AccountKey> {
+        state.withLock { state in
+            Set(keys.filter { state.session.ledger.existingSlot(for: $0) != nil })
+        }
+    }
+
+    // MARK: - State
+
     var isConnected: Bool { state.withLock { $0.session.isConnected } }
 
     /// - Parameter time: boot-time milliseconds, as in the steps of the session.
@@ -209,13 +259,17 @@ final class LeaseTable: Sendable {
     private func mutate<Result>(
         _ body: (inout State, inout [Callback]) -> Result
     ) -> Result {
-        let (result, callbacks, isUrgent) = state.withLock { state in
+        let (result, callbacks, isUrgent, isJournalDue) = state.withLock { state in
             var callbacks: [Callback] = []
             let result = body(&state, &callbacks)
-            return (result, callbacks, state.session.ledger.takeUrgency())
+            return (
+                result, callbacks, state.session.ledger.takeUrgency(),
+                state.session.ledger.isJournalDue
+            )
         }
         for callback in callbacks { callback() }
         if isUrgent { flush.withLock { $0 }?() }
+        if isJournalDue { journal.withLock { $0 }?.due() }
         return result
     }
 

@@ -80,6 +80,7 @@ extension Exchange {
         case .expired: retryInNewPeriod()
         case .saturated: refuse(.saturated)
         case .unavailable: refuse(.counterUnavailable("no counter answers"))
+        case .notJournaled(let problem): refuse(.journalUnavailable(problem))
         case .tooManyNewAccounts:
             refuse(.tooManyNewAccounts(perMinute: context.settings.newAccountsPerMinuteMax))
         }

@@ -15,9 +15,11 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var options: NodeOptions
     @OptionGroup var store: StoreOptions
+    @OptionGroup var edgeOptions: EdgeOptions
 
     func run() async throws {
-        let config = try options.load()
+        var config = try options.load()
+        edgeOptions.apply(to: &config)
         try ConfigFile.require(config.requireServe())
         let node = Node(config: config, logger: try options.logger("holdfast.serve"))
         let core = try openOrExplain { try node.openCounter(isRestored: store.restored) }
@@ -83,8 +85,11 @@ struct EdgeCommand: AsyncParsableCommand {
     @Option(help: "A counter, instead of 'counters' in the file; may be repeated.")
     var counter: [String] = []
 
+    @OptionGroup var edgeOptions: EdgeOptions
+
     func run() async throws {
         var config = try options.load()
+        edgeOptions.apply(to: &config)
         if !counter.isEmpty {
             do {
                 config.counters = try counter.map { try Address($0) }

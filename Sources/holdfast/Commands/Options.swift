@@ -15,6 +15,20 @@ struct StoreOptions: ParsableArguments {
     var restored = false
 }
 
+/// What commands that proxy requests take.
+struct EdgeOptions: ParsableArguments {
+    @Option(
+        help: """
+            A file on a local disk, instead of 'journal' in the configuration: after a crash this \
+            edge gives back what it had not used. Each edge needs its own.
+            """)
+    var journal: String?
+
+    func apply(to config: inout Config) {
+        if let journal { config.journal = journal }
+    }
+}
+
 /// What all long-running commands take.
 struct NodeOptions: ParsableArguments {
     @Option(name: [.short, .long], help: "The configuration file.")

@@ -68,12 +68,15 @@ final class Site: Sendable {
             adminPort: try await process.port(announcedBy: "admin listener is up"))
     }
 
-    func edge(counter: Int, port: Int = 0) async throws -> Node {
+    func edge(
+        counter: Int, port: Int = 0, more arguments: [String] = []
+    ) async throws -> Node {
         try await edgeNode(
-            start([
-                "edge", "--config", configFile.path, "--counter", "127.0.0.1:\(counter)",
-                "--listen", "127.0.0.1:\(port)",
-            ]))
+            start(
+                [
+                    "edge", "--config", configFile.path, "--counter", "127.0.0.1:\(counter)",
+                    "--listen", "127.0.0.1:\(port)",
+                ] + arguments))
     }
 
     private func edgeNode(_ process: ProcessUnderTest) async throws -> Node {
