@@ -42,6 +42,8 @@ struct Scenario {
     var startsAt: Int64
     /// Tokens that a request may cost at most.
     var tokens: ClosedRange<UInt64>
+    /// In tokens, what anybody asks for at most.
+    var largestRequest: UInt64
     var durationMax: UInt64
     /// Mean time between two spells of traffic, in milliseconds.
     var quietMean: UInt64
@@ -74,6 +76,7 @@ struct Scenario {
         startsAt = Self.start(&random)
         let typical = 1 + random.scaled(100...4_000)
         tokens = (typical / 10 + 1)...(typical * 3)
+        largestRequest = tokens.upperBound
         durationMax = random.chance(200) ? 400_000 : 20_000
         quietMean = 60_000 + random.within(0...400_000)
         spellMax = 5_000 + random.within(0...40_000)

@@ -320,8 +320,9 @@ extension World {
         let account = auditor.accounts[target.account]
         let used = account.charged + account.inFlight
         // Somebody who came before may need more than what is idle, and be about to get it.
-        let most = Self.amount(scenario.tokens.upperBound, target.key.unit)
-        if account.allowed.excess(over: used) >= most + most {
+        let largest = Self.amount(scenario.largestRequest, target.key.unit)
+        let onItsWay = Self.amount(scenario.tokens.upperBound, target.key.unit)
+        if account.allowed.excess(over: used) >= largest + onItsWay {
             auditor.fail(
                 "L1",
                 "\(target.key.text): \(waiting.wanted.least) tokens waited in vain on edge "

@@ -139,8 +139,9 @@ extension AccountLedger {
     /// More than the first waiting request needs, so that the edge does not have to ask for each:
     /// at most half of an even share of what is free, so that the next session finds some too.
     private mutating func prefetch(_ session: SessionID, _ context: Context) {
+        // A part of what a request needs serves nobody.
         guard !isCentral, let index = lineIndex(session), let wish = lines[index].wish,
-            wish.ceiling > lines[index].granted
+            wish.need <= lines[index].granted, wish.ceiling > lines[index].granted
         else { return }
         let free = context.limit.excess(over: exposure)
         let share = free.rawValue / (2 * UInt64(max(1, activeCount(context))))

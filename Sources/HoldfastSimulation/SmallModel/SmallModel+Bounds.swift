@@ -1,5 +1,5 @@
 extension SmallModel {
-    /// Part of every test run: about a minute on one core.
+    /// Part of every test run: about half a minute on two cores.
     public static let testBounds: [Bounds] = [
         bounds("one account, reordered messages") {
             $0.reportCountMax = 2
