@@ -3,7 +3,7 @@
 .PHONY: help demo build test sim sim-long planted model coverage fuzz lint format generate bench ci clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Watch a spending cap hold: fake provider, real edge, no API key needed.
 	@dev/bootstrap

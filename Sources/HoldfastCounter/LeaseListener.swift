@@ -62,15 +62,13 @@ package struct LeaseListener: Service {
                                         try FrameCodec.decodeEdgeFrame(payload),
                                         byteCount: payload.count, from: connection)
                                 } catch {
-                                    core.metrics.wireFailures.with("\(error)".prefixUpToParenthesis)
-                                        .increment()
+                                    core.refuseBytes(error, of: channel)
                                     channel.close(promise: nil)
                                 }
                             },
                             onClose: { error in
                                 if let error = error as? WireError {
-                                    core.metrics.wireFailures.with("\(error)".prefixUpToParenthesis)
-                                        .increment()
+                                    core.refuseBytes(error, of: channel)
                                 }
                                 core.leave(connection)
                             }))
@@ -113,6 +111,20 @@ private final class ConnectionNumbers: Sendable {
 
     func take() -> ConnectionID {
         ConnectionID(next.wrappingAdd(1, ordering: .relaxed).oldValue)
+    }
+}
+
+extension CounterCore {
+    /// Bytes that are no frame of this version: the connection is closed, and the edge will come back
+    /// and say the same. Somebody has to look.
+    fileprivate func refuseBytes(_ error: any Error, of channel: any Channel) {
+        metrics.wireFailures.with("\(error)".prefixUpToParenthesis).increment()
+        logger.error(
+            "an edge sent bytes that are no frame",
+            metadata: [
+                "error": "\(error)",
+                "remote": "\(channel.remoteAddress.map { "\($0)" } ?? "unknown")",
+            ])
     }
 }
 

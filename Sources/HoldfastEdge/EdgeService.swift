@@ -119,12 +119,17 @@ package final class EdgeService: Service {
             ])
         onBound(listener.localAddress?.port ?? settings.port)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { try await self.client.run() }
+            tasks.addTask {
+                try await self.client.run()
+                // Refused for good, perhaps: what is in flight ends all the same. Whoever watches
+                // the probes replaces the process.
+                try await Task.sleep(for: .seconds(10 * 365 * 86_400))
+            }
             tasks.addTask {
                 await self.untilShutdown()
                 await self.drain(listener)
             }
-            // The client runs until the drain is over; a shutdown ends both.
+            // The drain comes to an end, and with it the client.
             try await tasks.next()
             tasks.cancelAll()
             while let result = await tasks.nextResult() {

@@ -221,6 +221,7 @@ extension ActiveTransfer {
         // A connection that the provider is about to close for idleness costs a request that may
         // not be sent again. Common load balancers close after 60 s.
         try easy.set(CURLOPT_MAXAGE_CONN, 50)
+        if !request.usesProxy { try easy.set(CURLOPT_PROXY, "") }
         // The answer of a proxy to CONNECT is not the provider's.
         try easy.set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         // Our own deadline is the precise one; this only lifts libcurl's default of 300 s.

@@ -19,6 +19,10 @@ package struct EgressRequest: Sendable {
     /// For everything, from `start` to the last byte. `nil`: no such limit.
     package var totalTimeout: Duration?
 
+    /// Whether the environment's proxy is asked (`http_proxy`, …). Not for our own nodes: it would be
+    /// shown what is meant for them.
+    package var usesProxy = true
+
     package init(
         method: String, url: String, headers: [(String, String)] = [], body: [UInt8] = [],
         connectTimeout: Duration = .seconds(10), idleTimeout: Duration = .seconds(600),

@@ -96,7 +96,8 @@ struct Auditor {
         for index in accounts.indices where accounts[index].key.cap == cap {
             let account = accounts[index]
             let exposed = max(account.exposure, account.billed + account.inFlight)
-            accounts[index].allowed = max(limit, min(account.mostAllowed, exposed))
+            accounts[index].allowed = max(
+                limit, min(account.allowed + account.overruns, exposed))
             // What was overrun so far is part of what is exposed.
             accounts[index].overruns = .zero
         }
@@ -178,7 +179,7 @@ struct Auditor {
         let exposure = Self.exposure(new)
         let isMore = exposure > Self.exposure(before)
         accounts[index].exposure = exposure
-        if isGrant { checkGrant(key, exposure, before, new) }
+        if isGrant { checkGrant(key, exposure, new) }
         if !isMore { checkCovered(index) }
         // What edges say that they have seen granted is a fact too, and so is what was spent.
         if isMore, !isObserved, exposure > accounts[index].mostAllowed {
@@ -191,14 +192,14 @@ struct Auditor {
 
     /// The only check that safety rests on: the exposure after a grant, overruns included.
     private mutating func checkGrant(
-        _ key: AccountKey, _ exposure: Amount, _ old: StoredAccount, _ new: StoredAccount
+        _ key: AccountKey, _ exposure: Amount, _ new: StoredAccount
     ) {
         let limit = limits[key.cap] ?? .zero
         if exposure > limit {
             fail(
                 "I4", "\(key.text): granted up to \(exposure.rawValue) of \(limit.rawValue)")
         }
-        if old.isFrozen, new.isFrozen { fail("I6", "\(key.text): granted while frozen") }
+        if new.isFrozen { fail("I6", "\(key.text): granted while frozen") }
     }
 
     static func exposure(_ account: StoredAccount) -> Amount {
@@ -218,26 +219,34 @@ struct Auditor {
             fail("I5", "\(key.text) was unfrozen without a record")
         }
         var position = 0
+        var folded = Amount.zero
         for line in old.lines {
             while position < new.lines.count, new.lines[position].session < line.session {
                 position += 1
             }
             guard position < new.lines.count, new.lines[position].session == line.session else {
-                // Folded: what it spent for sure has to be in the base.
-                if new.base < old.base + line.spent {
-                    fail("I5", "\(key.text): the spending of a folded session is gone")
+                folded += line.spent
+                if !closedSessions.contains(line.session),
+                    !batch.closedSessions.contains(line.session)
+                {
+                    fail("I5", "\(key.text): open session \(line.session.rawValue) is gone")
                 }
                 continue
             }
             let next = new.lines[position]
             if next.granted < line.granted || next.released < line.released
                 || next.spent < line.spent || next.overrun < line.overrun
+                || next.unlocked < line.unlocked
             {
                 fail("I5", "\(key.text): session \(line.session.rawValue) went back")
             }
             if closedSessions.contains(line.session), next != line {
                 fail("I8", "\(key.text): closed session \(line.session.rawValue) was written")
             }
+        }
+        // What they spent for sure has to be in the base.
+        if new.base < old.base + folded {
+            fail("I5", "\(key.text): the spending of folded sessions is gone")
         }
     }
 

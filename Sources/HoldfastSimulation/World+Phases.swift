@@ -204,8 +204,8 @@ extension World {
             }
             let booked = Auditor.exposure(stored)
             // An overrun that an edge had not reported when it crashed is on nobody's books.
-            let unknowable = account.lost + account.billedUnsettled + account.overrunsEver
-            if booked + unknowable < account.charged {
+            let due = account.charged + account.billedUnsettled
+            if booked + account.lost + account.overrunsEver < due {
                 auditor.fail(
                     "I9",
                     "\(account.key.text): booked \(booked.rawValue), charged "

@@ -44,6 +44,31 @@ import Testing
         #expect(try account.report(1, older).told(1)?.granted == Amount(100), "not a newer number")
     }
 
+    @Test func `what is granted ahead of need is granted once`() throws {
+        var account = AccountFixture(limit: 1_000, sessions: 2)
+        let wish = LeaseWish(1, need: 10, ceiling: 600)
+        // Half of the 990 that are left: nobody else uses the account.
+        #expect(try account.report(1, LeaseReport(0, wish: wish)).told(1)?.granted == Amount(505))
+        for report in [LeaseReport(0, wish: wish), LeaseReport(505, wish: wish), LeaseReport(505)] {
+            #expect(try account.report(1, report).told(1)?.granted == Amount(505))
+        }
+        let next = LeaseReport(505, wish: LeaseWish(2, need: 0, ceiling: 900))
+        #expect(try account.report(1, next).told(1)?.granted == Amount(505 + 495 / 2))
+    }
+
+    @Test func `a part of what can never fit is not granted ahead of need`() throws {
+        var account = AccountFixture(limit: 1_000, sessions: 2)
+        _ = try account.report(1, LeaseReport(0, wish: LeaseWish(1, need: 10, ceiling: 600)))
+        _ = try account.report(1, LeaseReport(505, 0, 505))
+        let wish = LeaseWish(1, need: 800, ceiling: 900)
+        let told = try account.report(2, LeaseReport(0, wish: wish)).told(2)
+        #expect(told?.isCentral == false)
+        #expect(told?.granted == .zero && told?.unmetWish == 1)
+        // A higher limit fits it, and the rest is not wanted any more.
+        account.context.limit = Amount(1_305)
+        #expect(account.decide().told(2)?.granted == Amount(800))
+    }
+
     @Test func `first come first served, also past those who need little`() throws {
         var account = AccountFixture(limit: 100)
         _ = try account.report(1, LeaseReport(0, wish: LeaseWish(1, need: 90)))

@@ -136,6 +136,51 @@ import Testing
         #expect(row.error.description.contains(row.advice))
     }
 
+    @Test func `a batch that closes or records is written whole or not at all`() {
+        let put = StoreBatch.Put(key: account(0), expected: 0, account: .empty)
+        let record = OperatorRecord(
+            action: .release, at: noon, account: account(0), session: nil, amount: .zero,
+            reason: "looked")
+        let sessions = [SessionID(1)]
+        let apart = StoreBatch(
+            puts: [put], reporting: sessions, seenSessions: sessions, clockFloor: noon,
+            learnedGeneration: 1)
+        #expect(!apart.isAllOrNothing)
+        #expect(StoreBatch(puts: [put], closedSessions: sessions).isAllOrNothing)
+        #expect(StoreBatch(puts: [put], records: [record]).isAllOrNothing)
+    }
+
+    struct Line: Sendable, CustomTestStringConvertible {
+        var testDescription: String
+        var report: LeaseReport
+        var isStored = true
+    }
+
+    @Test(arguments: [
+        Line(testDescription: "nothing", report: LeaseReport(0), isStored: false),
+        Line(
+            testDescription: "only a wish", report: LeaseReport(0, wish: LeaseWish(1, need: 200)),
+            isStored: false),
+        Line(testDescription: "only holds", report: LeaseReport(0, held: 5), isStored: false),
+        Line(testDescription: "a slice", report: LeaseReport(0, wish: LeaseWish(1, need: 20))),
+        Line(testDescription: "an overrun", report: LeaseReport(0, overrun: 5)),
+        Line(testDescription: "spent", report: LeaseReport(0, 0, 5, overrun: 5)),
+        Line(
+            testDescription: "a journal",
+            report: LeaseReport(granted: .zero, unlocked: Amount(5))),
+    ])
+    func `a session is stored with its account when it has`(row: Line) throws {
+        var account = AccountFixture(limit: 100)
+        _ = try account.report(2, row.report)
+        let stored = account.ledger.stored
+        #expect(stored.lines.map(\.session) == (row.isStored ? [SessionID(2)] : []))
+        #expect(AccountLedger(stored).stored == stored)
+        // It has a line here all the same, also when the account is read again.
+        let rebased = account.ledger.rebased(on: stored)
+        #expect(rebased.sessions == [SessionID(2)])
+        #expect(rebased.isWaitedFor == account.ledger.isWaitedFor)
+    }
+
     @Test func `values are compared by what they hold`() {
         let key = account(0)
         let stored = VersionedAccount(

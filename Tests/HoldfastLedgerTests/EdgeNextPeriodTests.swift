@@ -147,6 +147,23 @@ import Testing
         #expect(edge.session.ledger.existingSlot(for: key(6)) == nil)
     }
 
+    @Test func `a period that requests have found already is left to them`() throws {
+        var edge = try edge()
+        // The requests' clock may be ahead.
+        _ = edge.want(3, key(6))
+        let own = try #require(edge.session.flush().entries(1).first?.report.wish)
+        #expect(own.need == Amount(3))
+        let outputs = edge.pass(milliseconds: 50, counterNow: UnixTime(end - 2))
+        #expect(outputs.entries(1).allSatisfy { $0.key == nil && $0.report.wish == nil })
+        #expect(edge.session.ledger.slotCount == 2)
+        // What they leave is idle as ever, not kept for the start.
+        guard case .held(_, let hold)? = try edge.grant(key(6), total: 10).wakeups.first
+        else { throw NotHeld() }
+        _ = edge.session.ledger.settle(hold, actual: [Amount(3)])
+        _ = edge.pass(milliseconds: 600, counterNow: UnixTime(end - 2))
+        #expect(try edge.standing(key(6)).released == Amount(7))
+    }
+
     @Test func `without the counters' time or a policy nothing is fetched`() throws {
         var edge = try edge()
         _ = edge.pass(milliseconds: 50)

@@ -337,9 +337,26 @@ final class LeaseClient: Service {
             logger.error(
                 "session not confirmed closed; slices not known to be returned stay charged")
         }
-        await journal?.end(isClean: confirmed)
         let channels = state.withLock { Array($0.channels.values) }
         for channel in channels { channel.close(promise: nil) }
+        if let journal { await end(journal, isClean: confirmed, timeout: timeout) }
+    }
+
+    /// A disk that does not answer must not keep the process; the journal then stays as it is.
+    private func end(_ journal: EdgeJournal, isClean: Bool, timeout: TimeAmount) async {
+        let done = loop.makePromise(of: Bool.self)
+        let once = OncePromise(done)
+        Task {
+            await journal.end(isClean: isClean)
+            once.succeed(true)
+        }
+        loop.scheduleTask(in: timeout) { once.succeed(false) }
+        do {
+            guard try await !done.futureResult.get() else { return }
+        } catch {
+            logger.debug("the journal's end was not awaited", metadata: ["error": "\(error)"])
+        }
+        logger.error("the journal's disk does not answer; it is left as it is")
     }
 }
 

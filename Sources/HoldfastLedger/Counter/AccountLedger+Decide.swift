@@ -16,6 +16,11 @@ extension AccountLedger {
         let exposureBefore = exposure
         if context.limit > lastLimit { queueDropped(context) }
         lastLimit = context.limit
+        // What lost sessions were presumed to have spent came back: who was told that nothing is left
+        // would not ask again by itself.
+        let spent = totalSpent(context)
+        if spent < lastTotalSpent { told += sessions }
+        lastTotalSpent = spent
         if isRecallOfAllDue { actions += recallAll(context) }
         if context.isLearning {
             // Who waits, waits on: what there is to grant is not known yet.
@@ -140,7 +145,8 @@ extension AccountLedger {
     /// at most half of an even share of what is free, so that the next session finds some too.
     private mutating func prefetch(_ session: SessionID, _ context: Context) {
         // A part of what a request needs serves nobody.
-        guard !isCentral, let index = lineIndex(session), let wish = lines[index].wish,
+        guard !isCentral, context.reaches(session), let index = lineIndex(session),
+            let wish = lines[index].wish,
             wish.need <= lines[index].granted, wish.ceiling > lines[index].granted
         else { return }
         let free = context.limit.excess(over: exposure)

@@ -127,6 +127,7 @@ public struct AccountLedger: Sendable, Equatable {
     var typicalNeed: Amount = .zero
     /// With which `decide` has decided last.
     var lastLimit: Amount = .zero
+    var lastTotalSpent: Amount = .zero
     var isRecallOfAllDue = false
     /// How often something was decided to be said that has to be true of the store too, not only of
     /// what this counter has in memory.

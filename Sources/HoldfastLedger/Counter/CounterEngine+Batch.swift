@@ -149,8 +149,9 @@ extension CounterEngine {
     private mutating func setAside(_ key: AccountKey, _ damage: String) {
         let error = StoreError.corrupt("account `\(key.text)`: \(damage)")
         outputs.append(.notice(.storeFailed(error)))
-        for pending in batch.facts(of: key) {
-            guard let id = pending.connection else { continue }
+        // Also those who only wait: their places are forgotten with the account.
+        let concerned = peers.filter { $0.value.references[key] != nil }.keys.sorted()
+        for id in concerned {
             refuseEntry(key, from: id, .unavailable, "the stored account cannot be read")
         }
         forget(key)

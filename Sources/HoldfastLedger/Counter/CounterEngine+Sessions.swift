@@ -204,7 +204,7 @@ extension CounterEngine {
         updateReachable()
         for reference in peer.keys.keys.sorted() {
             guard let key = peer.keys[reference], peer.references[key] == reference,
-                accounts[key] != nil
+                accounts[key] != nil || batch.facts[key] != nil
             else { continue }
             add(.disconnected(session), to: key)
         }

@@ -310,7 +310,8 @@ public struct CounterEngine: Sendable {
         for (key, account) in accounts {
             let isNeeded =
                 now.elapsed - account.lastUse < settings.cacheLifetime || batch.facts[key] != nil
-                || account.ledger.isWaitedFor || account.ledger.totalHeld > .zero
+                || account.ledger.isWaitedFor
+                || account.ledger.lines.contains { $0.held > .zero && isConnected($0.session) }
             if !isNeeded { forget(key) }
         }
         batch.seen = reachable

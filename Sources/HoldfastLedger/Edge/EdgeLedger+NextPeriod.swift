@@ -14,8 +14,7 @@ extension EdgeLedger {
         let id = slot(for: key, isEnforced: slots[predecessor].isEnforced)
         let index = Int(id.rawValue)
         slots[index].rate = slots[predecessor].rate
-        let (start, overflow) = tickNumber.addingReportingOverflow(ticks)
-        slots[index].startTick = overflow ? .max : start
+        slots[index].startTick = tickNumber + ticks
         slots[index].lastUseTick = slots[index].startTick
         attend(id)
         isUrgent = true

@@ -87,8 +87,10 @@ extension EdgeLedger {
         guard !errands.isEmpty else { return [] }
         let now = errands.prefix(max)
         errands.removeFirst(now.count)
-        return now.compactMap { errand in
-            guard references[errand.reference] == errand.slot else { return nil }
+        return now.map { errand in
+            // It is awake or has a wish to withdraw until the errand is run, and is kept till then.
+            precondition(
+                references[errand.reference] == errand.slot, "forgotten with an errand due")
             let index = Int(errand.slot.rawValue)
             if errand.recallEpoch > 0, slots[index].spare > .zero {
                 slots[index].release(slots[index].spare)

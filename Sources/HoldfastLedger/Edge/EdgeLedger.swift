@@ -59,9 +59,9 @@ public struct EdgeLedger: Sendable {
     }
 
     struct Hold: Sendable {
-        var generation: UInt64 = 0
-        var demands: [Demand] = []
-        var isOpen = false
+        var generation: UInt64
+        var demands: [Demand]
+        var isOpen: Bool
     }
 
     struct Waiter: Sendable {

@@ -15,13 +15,13 @@ extension EdgeSession {
         now = max(now, time)
         guard let index = links.firstIndex(where: { $0.id == link }) else { return [] }
         links[index].heardAt = now
-        if case .rejected(let rejection) = frame { return rejected(rejection, on: index) }
-        if case .welcome(let welcome) = frame { return welcomed(welcome, on: index) }
         // Only a counter that knows us keeps the lease alive.
-        guard links[index].counter != nil else { return [] }
-        heardAt = now
+        let isWelcomed = links[index].counter != nil
+        if isWelcomed { heardAt = now }
         switch frame {
-        case .welcome, .rejected: return []
+        case .welcome(let welcome): return welcomed(welcome, on: index)
+        case .rejected(let rejection): return rejected(rejection, on: index)
+        case _ where !isWelcomed: return []
         case .grants(let entries, let milliseconds):
             let wakeups = ledger.apply(entries.map { ($0.reference, $0.grant) }, from: link)
             return [.counterTime(milliseconds: milliseconds)] + wakeups.map { .wakeup($0) }
@@ -56,7 +56,6 @@ extension EdgeSession {
 
     private mutating func rejected(_ rejection: Rejection, on index: Int) -> [Output] {
         let link = links[index]
-        if link.counter != nil { heardAt = now }
         switch rejection.reason {
         case .sessionClosed, .sessionUnknown:
             // When we have asked for the end, it came before its confirmation could.
@@ -100,11 +99,13 @@ extension EdgeSession {
         }
         _ = ledger.takeUrgency()
         var outputs: [Output] = []
-        while true {
+        var count: Int
+        repeat {
             let reports = ledger.collectReports()
             outputs += frames(of: reports)
-            guard reports.count == Limits.reportEntryCountMax else { return outputs }
-        }
+            count = reports.count
+        } while count == Limits.reportEntryCountMax
+        return outputs
     }
 
     /// Cut by size: keys are as long as the scope values that callers choose, so that a fixed number

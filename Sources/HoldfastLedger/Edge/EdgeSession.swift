@@ -97,7 +97,6 @@ public struct EdgeSession: Sendable {
         guard let index = links.firstIndex(where: { $0.id == link }) else { return [] }
         let lost = links.remove(at: index)
         if case .closing(link) = stage { stage = .returning(untilTick: ledger.tickNumber) }
-        guard !isOver else { return [] }
         var outputs = greet()
         if lost.counter != nil { placeAccounts() }
         outputs += askAgain(insteadOf: link)

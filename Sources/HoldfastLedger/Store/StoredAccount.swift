@@ -102,6 +102,7 @@ extension AccountLedger {
         rebased.isCentral = isCentral
         rebased.typicalNeed = typicalNeed
         rebased.lastLimit = lastLimit
+        rebased.lastTotalSpent = lastTotalSpent
         rebased.claimCount = claimCount
         return rebased
     }

@@ -87,11 +87,12 @@ struct AdminClient {
         do {
             let egress = try Egress(threadCount: 1, bufferByteCountMax: Self.answerByteCountMax)
             defer { egress.shutdown() }
+            var request = EgressRequest(
+                method: method, url: url, headers: headers, body: body,
+                connectTimeout: .seconds(3), idleTimeout: .seconds(60))
+            request.usesProxy = false
             let response = try await egress.fetch(
-                EgressRequest(
-                    method: method, url: url, headers: headers, body: body,
-                    connectTimeout: .seconds(3), idleTimeout: .seconds(60)),
-                bodyByteCountMax: Self.answerByteCountMax)
+                request, bodyByteCountMax: Self.answerByteCountMax)
             let data = Data(response.body.readableBytesView)
             guard response.status == 200 else { throw explain(response.status, data, url) }
             return data
