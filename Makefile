@@ -20,7 +20,7 @@ test: ## Run all tests: Swift's, the proofs, then the official Python SDKs again
 sim: ## Try to overspend caps in 1,000 simulated clusters of an hour each.
 	dev/simulate --seeds 1000 --require-all-faults
 
-sim-long: ## The same over a hundred simulated years. Takes a day or more.
+sim-long: ## The same over a hundred simulated years. Takes most of a day.
 	dev/simulate --seed 1000001 --seeds 36525 --hours 24
 
 planted: ## Plant bugs in a copy of the engines and let the simulator find them.
