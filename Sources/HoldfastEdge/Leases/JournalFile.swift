@@ -250,21 +250,6 @@ enum JournalFile {
     }
 }
 
-/// CRC-32C, as iSCSI and ext4 have it.
-enum CRC32C {
-    private static let table: [UInt32] = (0..<256).map { byte in
-        (0..<8).reduce(UInt32(byte)) { crc, _ in
-            crc & 1 == 1 ? crc >> 1 ^ 0x82F6_3B78 : crc >> 1
-        }
-    }
-
-    static func of(_ bytes: ArraySlice<UInt8>) -> UInt32 {
-        var crc = UInt32.max
-        for byte in bytes { crc = table[Int(UInt8(truncatingIfNeeded: crc) ^ byte)] ^ crc >> 8 }
-        return ~crc
-    }
-}
-
 extension [UInt8] {
     fileprivate mutating func append(number: some FixedWidthInteger & UnsignedInteger) {
         for shift in stride(from: 0, to: number.bitWidth, by: 8) {

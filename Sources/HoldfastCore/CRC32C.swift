@@ -2,12 +2,20 @@
 /// bits, and with it every damaged byte.
 ///
 /// Guards against faults of disks and memory, not against an attacker.
-struct CRC32C {
+public struct CRC32C: Sendable {
     private var state: UInt32 = .max
 
-    var value: UInt32 { ~state }
+    public init() {}
 
-    mutating func update(_ bytes: some Sequence<UInt8>) {
+    public static func of(_ bytes: some Sequence<UInt8>) -> UInt32 {
+        var crc = CRC32C()
+        crc.update(bytes)
+        return crc.value
+    }
+
+    public var value: UInt32 { ~state }
+
+    public mutating func update(_ bytes: some Sequence<UInt8>) {
         var state = state
         for byte in bytes {
             state = Self.table[Int(UInt8(truncatingIfNeeded: state) ^ byte)] ^ (state >> 8)

@@ -1,1 +1,0 @@
-../../../Sources/HoldfastStore/CRC32C.swift
