@@ -4,10 +4,14 @@ import PackageDescription
 // One place for every dependency: docs/adr/0002-dependencies.md has the reason for each.
 let dependencies: [Package.Dependency] = [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -17,6 +21,8 @@ let dependencies: [Package.Dependency] = [
 
 let argumentParser: Target.Dependency = .product(
     name: "ArgumentParser", package: "swift-argument-parser")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
+let certificates: Target.Dependency = .product(name: "X509", package: "swift-certificates")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
@@ -26,6 +32,9 @@ let lifecycle: Target.Dependency = .product(
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -48,6 +57,9 @@ let pure: [Target] = [
 let interop: [Target] = [
     .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
     .target(name: "HoldfastEgress", dependencies: ["CCurl", nioCore]),
+    .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .target(
+        name: "HoldfastStore", dependencies: ["HoldfastCore", "HoldfastLedger", "CPostgres", grdb]),
 ]
 
 // MARK: - Shells.
@@ -56,7 +68,9 @@ let shells: [Target] = [
     .target(
         name: "HoldfastTransport",
         dependencies: ["HoldfastCore", "HoldfastWire", crypto, nioCore]),
-    .target(name: "HoldfastStore", dependencies: ["HoldfastCore", "HoldfastLedger", grdb]),
+    .target(
+        name: "HoldfastTLS",
+        dependencies: [asn1, certificates, crypto, nioCore, nioSSL, nioTLS]),
     .target(name: "HoldfastConfig", dependencies: ["HoldfastCore", "HoldfastProviders", yams]),
     .target(
         name: "HoldfastAdmin",
@@ -65,14 +79,15 @@ let shells: [Target] = [
         name: "HoldfastCounter",
         dependencies: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastStore", "HoldfastWire",
-            "HoldfastAdmin", "HoldfastTransport", crypto, logging, nioCore, nioPosix, lifecycle,
+            "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", crypto, logging, nioCore, nioPosix,
+            lifecycle,
         ]),
     .target(
         name: "HoldfastEdge",
         dependencies: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire", "HoldfastEgress",
-            "HoldfastAdmin", "HoldfastTransport", crypto, logging, nioCore, nioHTTP1, nioPosix,
-            lifecycle,
+            "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", crypto, logging, nioCore, nioHTTP1,
+            nioHTTP2, nioPosix, nioTLS, lifecycle,
         ]),
     .target(
         name: "HoldfastTestKit",
@@ -84,9 +99,8 @@ let shells: [Target] = [
         dependencies: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire",
             "HoldfastConfig", "HoldfastStore", "HoldfastCounter", "HoldfastEdge",
-            "HoldfastEgress", "HoldfastAdmin", "HoldfastSimulation", "HoldfastTestKit", logging,
-            lifecycle, nioCore,
-            nioPosix, argumentParser,
+            "HoldfastEgress", "HoldfastAdmin", "HoldfastSimulation", "HoldfastTestKit",
+            "HoldfastTLS", logging, lifecycle, nioCore, nioPosix, argumentParser,
             .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         ]),
     // `holdfast simulate` alone: builds in a minute, in release, without the rest.
@@ -110,6 +124,9 @@ let tests: [Target] = [
     .testTarget(name: "HoldfastEgressTests", dependencies: ["HoldfastEgress", nioCore, nioPosix]),
     .testTarget(
         name: "HoldfastStoreTests", dependencies: ["HoldfastStore", "HoldfastLedger", grdb]),
+    .testTarget(
+        name: "HoldfastTLSTests",
+        dependencies: ["HoldfastTLS", nioCore, nioPosix, nioSSL, certificates, asn1, crypto]),
     .testTarget(
         name: "HoldfastConfigTests",
         dependencies: ["HoldfastConfig", "HoldfastCore", "HoldfastProviders"]),
@@ -153,6 +170,6 @@ let policy: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-for target in package.targets where target.name != "CCurl" {
+for target in package.targets where !target.name.hasPrefix("C") {
     target.swiftSettings = (target.swiftSettings ?? []) + policy
 }

@@ -50,6 +50,12 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
             }
     }
 
+    /// Only processes of this machine reach it, as far as the name tells.
+    public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+
+    /// Every interface: fine to listen on, useless to connect to.
+    public var isWildcard: Bool { ["0.0.0.0", "::", "*"].contains(host) }
+
     public var description: String {
         host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }

@@ -12,8 +12,20 @@ public struct Config: Sendable {
     /// What operators show to change something through the admin listener; `nil` turns that off.
     public var adminToken: Secret?
     public var store: StoreLocation = .sqlite("holdfast.db")
+    /// The name of the cluster, which a database is marked with: another one's is refused.
+    public var cluster = "holdfast"
     /// Where edges connect to this counter node.
     public var counterListen: Address?
+    /// Where edges reach this counter node, which other counters tell them; `nil`: where it listens.
+    public var counterAdvertise: Address?
+    /// How much a counter hands to one edge.
+    public var edgeQuota = EdgeQuota()
+    /// Callers reach the edge over TLS; `nil`: in plain text.
+    public var tls: TLSSettings?
+    /// Edges and counters show each other certificates; `nil`: they talk in plain text.
+    public var nodeTLS: NodeTLSSettings?
+    /// Edges and counters may talk in plain text across a network.
+    public var allowsPlaintextNodes = false
     /// The counter nodes that this edge connects to.
     public var counters: [Address] = []
     /// The file in which an edge writes down what may be spent before it is; `nil`: none.
@@ -89,7 +101,7 @@ extension Config {
 extension Config {
     /// What is missing for `holdfast serve`; empty when nothing is.
     public func requireServe() -> [ConfigProblem] {
-        providersMissing(for: "serve")
+        providersMissing(for: "serve") + plaintextProblems(of: [counterListen].compactMap { $0 })
     }
 
     /// What is missing for `holdfast edge`; empty when nothing is.
@@ -101,18 +113,30 @@ extension Config {
                     file: file, message: "'holdfast edge' needs 'counters', the counter nodes",
                     suggestion: "for one on this machine, add counters: [127.0.0.1:7070]"))
         }
-        return missing
+        return missing + plaintextProblems(of: counters)
     }
 
     /// What is missing for `holdfast counter`; empty when nothing is.
     public func requireCounter() -> [ConfigProblem] {
-        guard counterListen == nil else { return [] }
+        if let counterListen { return plaintextProblems(of: [counterListen]) }
         return [
             ConfigProblem(
                 file: file,
                 message: "'holdfast counter' needs 'counter', where edges connect to it",
                 suggestion: "add counter: { listen: 127.0.0.1:7070 }")
         ]
+    }
+
+    /// Whoever can read or write a lease connection can spend and forge budget.
+    private func plaintextProblems(of addresses: [Address]) -> [ConfigProblem] {
+        guard nodeTLS == nil, !allowsPlaintextNodes else { return [] }
+        return addresses.filter { !$0.isLoopback }.map { address in
+            ConfigProblem(
+                file: file,
+                message: "the lease protocol would cross the network at \(address) without TLS",
+                suggestion: "add 'node_tls' ('holdfast certs init' makes certificates), or, where "
+                    + "the network itself is encrypted, plaintext_nodes: true")
+        }
     }
 
     private func providersMissing(for command: String) -> [ConfigProblem] {

@@ -132,7 +132,7 @@ extension ConfigDecoder {
     }
 }
 
-private func parseCount(_ text: String) throws(ValueError) -> Int {
+func parseCount(_ text: String) throws(ValueError) -> Int {
     guard text.utf8.allSatisfy(\.isDigit), let count = Int(text) else {
         throw ValueError("is not a whole number")
     }

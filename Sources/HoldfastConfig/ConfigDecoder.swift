@@ -24,13 +24,14 @@ struct ConfigDecoder {
         guard let root = compose(text) else { return nil }
         let keys = [
             "name", "listen", "admin", "store", "counter", "counters", "providers", "keys", "caps",
-            "prices", "limits", "journal",
+            "prices", "limits", "journal", "cluster", "tls", "node_tls", "plaintext_nodes",
         ]
         guard let top = fields(of: root, what: "the file", keys: keys) else { return nil }
         var config = Config(file: file)
         config.nodeName = parsed(top, "name", parseName)
         decodeAddresses(top, into: &config)
-        if let store = parsed(top, "store", StoreLocation.init(_:)) { config.store = store }
+        decodeStore(top, into: &config)
+        decodeTLS(top, into: &config)
         config.journal = parsed(top, "journal", parsePath)
         let providers = decodeProviders(top)
         config.providers = providers.mapValues(\.settings)
@@ -81,8 +82,10 @@ struct ConfigDecoder {
                 "admin.listen is the same address as '\(other)'",
                 at: top.byName["admin"] ?? top.node)
         }
-        if let counter = section(top, "counter", keys: ["listen"]) {
+        let counterKeys = ["listen", "advertise", "edge_slice", "edge_accounts"]
+        if let counter = section(top, "counter", keys: counterKeys) {
             config.counterListen = parsed(counter, "listen", isRequired: true, Address.init(_:))
+            decodeNode(counter, into: &config)
             if let listen = config.counterListen, let other = claim(listen, "counter.listen") {
                 fail("counter.listen is the same address as '\(other)'", at: counter.node)
             }

@@ -10,8 +10,13 @@ extension Config {
                 ["listen", listen.description],
                 ["admin", adminListen.description],
                 ["operators", adminToken == nil ? "" : "token set: they may change accounts"],
+                ["tls", tls.map { "callers: \($0.certificate)" } ?? ""],
+                ["cluster", cluster],
                 ["store", store.description],
                 ["counter", counterListen?.description ?? ""],
+                ["reached at", counterAdvertise?.description ?? ""],
+                ["edge quota", edgeQuotaText],
+                ["node tls", nodeTLS?.certificate ?? (allowsPlaintextNodes ? "off: plain text" : "")],
                 ["journal", journal ?? ""],
                 ["counters", counters.map(\.description).joined(separator: ", ")],
             ].filter { !$0[1].isEmpty })
@@ -21,6 +26,13 @@ extension Config {
         lines += section("prices", priceRows)
         lines += section("limits", limitRows)
         return lines + ["ok"]
+    }
+
+    private var edgeQuotaText: String {
+        guard counterListen != nil else { return "" }
+        let slice = edgeQuota.slicePercentMax
+        let share = slice == 100 ? "" : "at most \(slice)% of a cap, "
+        return "\(share)\(edgeQuota.accountCountMax) accounts"
     }
 
     private var providerRows: [[String]] {

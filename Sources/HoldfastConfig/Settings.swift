@@ -1,30 +1,40 @@
 public import HoldfastCore
 
-/// Where accounts are kept.
-public enum StoreLocation: Hashable, Sendable, CustomStringConvertible {
-    /// A file path, relative ones to the working directory.
-    case sqlite(String)
+/// The TLS of the callers' listener: PEM files, read again when they change.
+public struct TLSSettings: Hashable, Sendable {
+    /// The certificate, and those that it was issued by, in this order.
+    public var certificate: String
+    public var key: String
 
-    public var description: String {
-        switch self {
-        case .sqlite(let path): "sqlite:\(path)"
-        }
+    public init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
     }
+}
 
-    init(_ text: String) throws(ValueError) {
-        let example = "write it as sqlite:holdfast.db"
-        guard let colon = text.firstIndex(of: ":") else {
-            throw ValueError("does not say which kind of store", suggestion: example)
-        }
-        guard text[..<colon] == "sqlite" else {
-            throw ValueError("is not a kind of store that is supported", suggestion: example)
-        }
-        let path = text[text.index(after: colon)...]
-        guard !path.isEmpty, !path.utf8.contains(0) else {
-            throw ValueError("has no path", suggestion: example)
-        }
-        self = .sqlite(String(path))
+/// How edges and counters know each other: PEM files, read again when they change.
+public struct NodeTLSSettings: Hashable, Sendable {
+    /// The certificates of the authority that issues the nodes'.
+    public var authority: String
+    public var certificate: String
+    public var key: String
+
+    public init(authority: String, certificate: String, key: String) {
+        self.authority = authority
+        self.certificate = certificate
+        self.key = key
     }
+}
+
+/// Bounds of what one edge can take or cause. An edge is trusted with what it holds; this says with
+/// how much.
+public struct EdgeQuota: Hashable, Sendable {
+    /// Of a cap's limit, in percent: the most that one edge may hold unspent. 100: no bound.
+    public var slicePercentMax: UInt64 = 100
+    /// Accounts that one edge may use at a time.
+    public var accountCountMax = 1_000_000
+
+    public init() {}
 }
 
 /// How to reach one provider.

@@ -52,6 +52,13 @@ public struct Amount: Hashable, Comparable, Sendable {
         rawValue > other.rawValue ? Amount(rawValue - other.rawValue) : .zero
     }
 
+    /// So many hundredths of it, rounded down; all of it from 100 on.
+    public func percent(_ percent: UInt64) -> Amount {
+        guard percent < 100 else { return self }
+        let (high, low) = rawValue.multipliedFullWidth(by: percent)
+        return Amount(UInt64(100).dividingFullWidth((high, low)).quotient)
+    }
+
     /// The sum, or the largest amount when it does not fit. Only for sums where too much is the safe
     /// side (exposure): what does not fit then refuses everything instead of stopping the process on
     /// numbers that another process reported.

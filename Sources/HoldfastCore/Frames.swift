@@ -1,5 +1,5 @@
 /// The protocol version this build speaks. A counter refuses other versions by name.
-public let leaseProtocolVersion: UInt32 = 1
+public let leaseProtocolVersion: UInt32 = 2
 
 /// What an edge sends.
 public enum EdgeFrame: Sendable, Equatable {
@@ -56,6 +56,8 @@ public enum CounterFrame: Sendable, Equatable {
     case sessionClosed
     case rejected(Rejection)
     case pong(UInt64, counterTimeMilliseconds: Int64)
+    /// The counters that are there now.
+    case counters([CounterNode])
 
     public struct Welcome: Sendable, Equatable {
         public var protocolVersion: UInt32
@@ -78,6 +80,19 @@ public enum CounterFrame: Sendable, Equatable {
             self.leaseTTLMilliseconds = leaseTTLMilliseconds
             self.counter = counter
         }
+    }
+}
+
+/// Where one counter is.
+public struct CounterNode: Sendable, Hashable {
+    /// Unique in the cluster.
+    public var name: String
+    /// Host and port: `10.0.0.7:7070`, `[fd00::7]:7070`.
+    public var address: String
+
+    public init(name: String, address: String) {
+        self.name = name
+        self.address = address
     }
 }
 

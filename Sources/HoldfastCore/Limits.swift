@@ -20,6 +20,12 @@ public enum Limits {
     /// UTF-8 bytes of an edge's name: a host name has at most 253.
     public static let edgeNameByteCountMax = 256
 
+    /// Counters of one cluster: each edge is connected to all of them.
+    public static let counterCountMax = 64
+
+    /// UTF-8 bytes of a counter's address: a host name has at most 253, a port 5.
+    public static let counterAddressByteCountMax = 260
+
     /// Caps that one request may be counted against.
     public static let capsPerRequestMax = 32
 

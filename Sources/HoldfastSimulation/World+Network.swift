@@ -285,6 +285,7 @@ extension CounterFrame {
         case .sessionClosed: "session closed"
         case .rejected(let rejection): "rejected: \(rejection.message)"
         case .pong: "pong"
+        case .counters: "counters"
         }
     }
 }

@@ -42,6 +42,8 @@ extension CounterFrame {
         case .pong(let number, let time):
             out.pong.number = number
             out.pong.counterTimeMs = time
+        case .counters(let nodes):
+            out.counters.nodes = nodes.map(\.message)
         }
         return out
     }
@@ -75,6 +77,13 @@ extension CounterFrame {
             self = .pong(
                 pong.number,
                 counterTimeMilliseconds: try time(pong.counterTimeMs, "counter_time_ms"))
+        case .counters(let counters):
+            guard counters.nodes.count <= Limits.counterCountMax else {
+                throw .tooManyEntries(counters.nodes.count)
+            }
+            var nodes: [CounterNode] = []
+            for node in counters.nodes { nodes.append(try CounterNode(node)) }
+            self = .counters(nodes)
         case nil:
             throw .unknownFrame
         }
@@ -90,6 +99,22 @@ extension CounterFrame.Welcome {
             keyPepper: Array(message.keyPepper),
             counterTimeMilliseconds: try time(message.counterTimeMs, "counter_time_ms"),
             leaseTTLMilliseconds: message.leaseTtlMs, counter: message.counter)
+    }
+}
+
+extension CounterNode {
+    fileprivate var message: Holdfast_Lease_V1_CounterNode {
+        var out = Holdfast_Lease_V1_CounterNode()
+        out.name = name
+        out.address = address
+        return out
+    }
+
+    fileprivate init(_ message: Holdfast_Lease_V1_CounterNode) throws(WireError) {
+        self.init(
+            name: try text(message.name, atMost: Limits.edgeNameByteCountMax, "name"),
+            address: try text(
+                message.address, atMost: Limits.counterAddressByteCountMax, "address"))
     }
 }
 

@@ -84,6 +84,11 @@ enum Samples {
             .keysChanged,
             .sessionClosed,
             .pong(4, counterTimeMilliseconds: 5),
+            .counters([
+                CounterNode(name: "counter-b:7070", address: "[::1]:7070"),
+                CounterNode(name: "c", address: "10.0.0.7:7071"),
+            ]),
+            .counters([]),
         ]
         + Rejection.Reason.allCases.map {
             .rejected(Rejection(reason: $0, message: "why", reference: 3))

@@ -21,22 +21,24 @@ enum Imports {
             holdfast: ["HoldfastCore", "HoldfastLedger"], others: ["Synchronization"]),
         "HoldfastEgress": Rule(holdfast: ["CCurl"]),
         "HoldfastTransport": Rule(holdfast: ["HoldfastCore", "HoldfastWire"]),
-        "HoldfastStore": Rule(holdfast: ["HoldfastCore", "HoldfastLedger"]),
+        "HoldfastStore": Rule(holdfast: ["HoldfastCore", "HoldfastLedger", "CPostgres"]),
+        "HoldfastTLS": Rule(),
         "HoldfastConfig": Rule(holdfast: ["HoldfastCore", "HoldfastProviders"]),
         "HoldfastAdmin": Rule(),
         "HoldfastCounter": Rule(holdfast: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastStore", "HoldfastWire",
-            "HoldfastAdmin", "HoldfastTransport",
+            "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS",
         ]),
         "HoldfastEdge": Rule(holdfast: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire",
-            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport",
+            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS",
         ]),
         "HoldfastTestKit": Rule(holdfast: ["HoldfastCore"]),
         "holdfast": Rule(holdfast: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire",
             "HoldfastConfig", "HoldfastStore", "HoldfastCounter", "HoldfastEdge", "HoldfastEgress",
-            "HoldfastAdmin", "HoldfastTransport", "HoldfastTestKit", "HoldfastSimulation",
+            "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", "HoldfastTestKit",
+            "HoldfastSimulation",
         ]),
         "simulate": Rule(holdfast: ["HoldfastSimulation"]),
     ]
@@ -46,7 +48,7 @@ enum Imports {
         guard let rule = rules[target] else {
             return "the target \(target) has no row in Imports.rules"
         }
-        let isOurs = module.hasPrefix("Holdfast") || module == "holdfast" || module == "CCurl"
+        let isOurs = module.hasPrefix("Holdfast") || module == "holdfast" || ["CCurl", "CPostgres"].contains(module)
         if isOurs ? rule.holdfast.contains(module) : rule.others?.contains(module) ?? true {
             return nil
         }

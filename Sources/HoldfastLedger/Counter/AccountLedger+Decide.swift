@@ -83,6 +83,13 @@ extension AccountLedger {
                 continue
             }
             let request = requested(wish.need, index)
+            guard lines[index].outstanding(afterGranting: wish.need) <= context.sliceMax else {
+                // More than one session may hold: it has to settle what it has first.
+                _ = markUnmet(head)
+                queue.removeFirst()
+                told.append(head)
+                continue
+            }
             if exposure(afterGranting: wish.need, at: index) <= context.limit {
                 lines[index].granted = wish.need
                 let faded = Amount(typicalNeed.rawValue - typicalNeed.rawValue / 16)
@@ -151,7 +158,8 @@ extension AccountLedger {
         else { return }
         let free = context.limit.excess(over: exposure)
         let share = free.rawValue / (2 * UInt64(max(1, activeCount(context))))
-        let extra = min(wish.ceiling.excess(over: lines[index].granted).rawValue, share)
+        let room = context.sliceMax.excess(over: lines[index].outstanding).rawValue
+        let extra = min(wish.ceiling.excess(over: lines[index].granted).rawValue, share, room)
         lines[index].granted += Amount(extra)
     }
 

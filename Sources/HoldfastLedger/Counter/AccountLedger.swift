@@ -36,7 +36,11 @@ public struct AccountLedger: Sendable, Equatable {
                 && unlocked == .zero
         }
         /// Granted and neither released nor spent: in holds, or idle.
-        var outstanding: Amount { granted.excess(over: released).excess(over: spent) }
+        var outstanding: Amount { outstanding(afterGranting: granted) }
+
+        func outstanding(afterGranting total: Amount) -> Amount {
+            max(total, granted).excess(over: released).excess(over: spent)
+        }
     }
 
     /// What the account depends on besides itself, as of now.
@@ -52,21 +56,32 @@ public struct AccountLedger: Sendable, Equatable {
         public var living: Set<SessionID>?
         /// The store may have lost writes: edges say what they hold, and nothing is granted.
         public var isLearning: Bool
+        /// The most that one session may have in its hands: granted, not released, not spent.
+        public var sliceMax: Amount
 
         public init(
             limit: Amount, isOpen: Bool, reachable: [SessionID], living: Set<SessionID>? = nil,
-            isLearning: Bool = false
+            isLearning: Bool = false, sliceMax: Amount = Amount(.max)
         ) {
             self.limit = limit
             self.isOpen = isOpen
             self.reachable = reachable
             self.living = living
             self.isLearning = isLearning
+            self.sliceMax = sliceMax
         }
 
         func isLost(_ session: SessionID) -> Bool { living.map { !$0.contains(session) } ?? false }
 
-        func reaches(_ session: SessionID) -> Bool { reachable.contains(session) }
+        func reaches(_ session: SessionID) -> Bool {
+            var low = 0
+            var high = reachable.count
+            while low < high {
+                let middle = (low + high) / 2
+                if reachable[middle] < session { low = middle + 1 } else { high = middle }
+            }
+            return low < reachable.count && reachable[low] == session
+        }
     }
 
     public enum Action: Sendable, Equatable {

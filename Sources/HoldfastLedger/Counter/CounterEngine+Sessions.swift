@@ -62,8 +62,15 @@ extension CounterEngine {
     private mutating func introduce(
         _ key: AccountKey, as reference: UInt32, on id: ConnectionID
     ) -> Bool {
-        if let known = peers[id]?.keys[reference], known != key {
+        let known = peers[id]?.keys[reference]
+        if let known, known != key {
             reject(id, .malformed, "reference \(reference) names another account already")
+            return false
+        }
+        guard peers[id]?.keys.count ?? 0 < settings.accountsPerPeerMax || known != nil else {
+            reject(
+                id, .unavailable,
+                "an edge may use \(settings.accountsPerPeerMax) accounts at a time here")
             return false
         }
         peers[id]?.keys[reference] = key
@@ -184,6 +191,7 @@ extension CounterEngine {
                         session: session, keyPepper: pepper, counterTimeMilliseconds: clockFloor,
                         leaseTTLMilliseconds: UInt32(clamping: settings.leaseTTL), counter: name))))
         outputs.append(.send(id, .policy(rules.edgePolicy(at: clockFloor))))
+        if !counters.isEmpty { outputs.append(.send(id, .counters(counters))) }
         outputs.append(
             .notice(.joined(edge: hello.edgeName, session, isNew: hello.session == nil)))
     }
@@ -271,6 +279,13 @@ extension CounterEngine {
             if after.limit < before.limit { add(.limitLowered, to: key) }
         }
         outputs.append(.notice(.policyAdopted(version: rules.version, caps: rules.caps.count)))
+    }
+
+    /// Edges connect to counters that join, and let go of those that left.
+    mutating func adopt(_ nodes: [CounterNode]) {
+        guard nodes != counters else { return }
+        counters = nodes
+        for id in welcomedPeers { outputs.append(.send(id, .counters(nodes))) }
     }
 
     // MARK: - Generations

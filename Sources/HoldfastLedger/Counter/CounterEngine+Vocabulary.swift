@@ -33,6 +33,8 @@ extension CounterEngine {
         case frame(ConnectionID, EdgeFrame)
         case disconnected(ConnectionID)
         case rules(CounterRules)
+        /// The counters that the store has heard of lately.
+        case counters([CounterNode])
         case operation(UInt64, Operation)
     }
 

@@ -27,6 +27,11 @@ public struct CounterEngine: Sendable {
         public var housekeepingInterval: UInt64 = 30_000
         /// A session that no counter has seen for so long is closed.
         public var deadAfterSeconds: Int64 = 86_400
+        /// Of a cap's limit, in percent: the most that one session may hold unspent.
+        public var slicePercentMax: UInt64 = 100
+        /// Accounts that one connection may name. An edge that has met more is hung up on, and comes
+        /// back with those that it still uses.
+        public var accountsPerPeerMax = 1_000_000
 
         public init() {}
     }
@@ -85,6 +90,8 @@ public struct CounterEngine: Sendable {
     let pepper: [UInt8]
 
     var rules: CounterRules
+    /// That the edges are told of; none where this counter is the only one.
+    var counters: [CounterNode] = []
     var now: Moment
     /// The latest time that this counter has ever seen, in milliseconds: names periods, and never
     /// goes back.
@@ -156,7 +163,7 @@ public struct CounterEngine: Sendable {
         let (limit, isOpen) = rules.standing(of: key, now: clock)
         return AccountLedger.Context(
             limit: limit, isOpen: isOpen, reachable: reachable, living: living,
-            isLearning: learning != nil)
+            isLearning: learning != nil, sliceMax: limit.percent(settings.slicePercentMax))
     }
 
     /// When `begin` should be called although nothing has arrived, by `Moment.elapsed`.
@@ -205,6 +212,7 @@ public struct CounterEngine: Sendable {
             take(frame, from: id)
         case .disconnected(let id): disconnect(id)
         case .rules(let rules): adopt(rules)
+        case .counters(let nodes): adopt(nodes)
         case .operation(let id, let operation): take(operation, id)
         }
     }

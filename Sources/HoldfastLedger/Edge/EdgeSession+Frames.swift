@@ -28,8 +28,13 @@ extension EdgeSession {
         case .recall(let reference, let epoch):
             ledger.recall(reference: reference, epoch: epoch, from: link)
             return [.recalled]
-        case .policy(let policy): return adopt(policy)
+        case .policy(let policy):
+            links[index].policy = policy
+            return adopt(policy)
         case .windows(let windows):
+            if links[index].policy?.version == windows.policyVersion {
+                links[index].policy?.windows = windows
+            }
             if policy?.version == windows.policyVersion { policy?.windows = windows }
             return [
                 .counterTime(milliseconds: windows.counterTimeMilliseconds), .windows(windows),
@@ -40,6 +45,7 @@ extension EdgeSession {
         case .keysChanged: return [.keysChanged]
         case .sessionClosed: return sessionClosed()
         case .pong(_, let milliseconds): return [.counterTime(milliseconds: milliseconds)]
+        case .counters(let nodes): return [.counters(nodes)]
         }
     }
 
@@ -74,6 +80,16 @@ extension EdgeSession {
         guard stage == .open else { return end() }
         return refuse(
             Rejection(reason: .sessionClosed, message: "the counter has closed the session"))
+    }
+
+    /// The counters that are left may enforce another policy than the one that was lost with its
+    /// counter, and only theirs is told of new periods.
+    mutating func adoptRemainingPolicy() -> [Output] {
+        guard let version = policy?.version,
+            !links.contains(where: { $0.policy?.version == version }),
+            let other = links.lazy.compactMap(\.policy).first
+        else { return [] }
+        return adopt(other)
     }
 
     /// Every counter sends its policy; the same one again only brings newer windows.

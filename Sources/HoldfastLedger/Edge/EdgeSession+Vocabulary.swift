@@ -21,6 +21,8 @@ extension EdgeSession {
         case welcomed(LinkID, CounterFrame.Welcome)
         case policy(EdgePolicy)
         case windows(PolicyWindows)
+        /// Whom to connect to, besides those that were named at start.
+        case counters([CounterNode])
         case keyAnswer(request: UInt64, KeyPolicy?)
         /// No counter is left that could answer the question.
         case keyUnanswered(request: UInt64)
@@ -60,6 +62,8 @@ extension EdgeSession {
         var pingedAt: UInt64
         /// References that this connection's counter knows the keys of.
         var introduced: Set<UInt32> = []
+        /// What its counter enforces. All enforce the same, except while they are told of a change.
+        var policy: EdgePolicy?
 
         var counter: String? {
             if case .welcomed(let counter) = phase { counter } else { nil }

@@ -100,7 +100,7 @@ public struct EdgeSession: Sendable {
         var outputs = greet()
         if lost.counter != nil { placeAccounts() }
         outputs += askAgain(insteadOf: link)
-        return outputs
+        return outputs + adoptRemainingPolicy()
     }
 
     mutating func drop(_ link: LinkID) -> [Output] { [.close(link)] + lose(link) }

@@ -83,7 +83,8 @@ public struct SessionRecovery: Sendable {
             }
             isOver = true
             return [.refused(rejection)]
-        case .grants, .recall, .policy, .windows, .keyAnswer, .keysChanged, .pong: return []
+        case .grants, .recall, .policy, .windows, .keyAnswer, .keysChanged, .pong, .counters:
+            return []
         }
     }
 }

@@ -54,8 +54,24 @@ public protocol AccountStore: Sendable {
     /// What operators have done, newest first.
     func operatorRecords(limit: Int) throws(StoreError) -> [OperatorRecord]
 
+    /// Says that this counter is there, and which others were within the last `seconds`, in the order
+    /// of their names, this one among them.
+    func meet(_ node: CounterNode, within seconds: Int64) throws(StoreError) -> [CounterNode]
+
+    /// This counter ends.
+    func leave(_ node: CounterNode) throws(StoreError)
+
     /// Lets go of the store. Idempotent; everything else throws `unavailable` from then on.
     func close()
+}
+
+/// A store that is one counter's alone.
+extension AccountStore {
+    public func meet(
+        _ node: CounterNode, within seconds: Int64
+    ) throws(StoreError) -> [CounterNode] { [node] }
+
+    public func leave(_ node: CounterNode) throws(StoreError) {}
 }
 
 /// A store that was restored from a backup, or whose replica took over without all that was

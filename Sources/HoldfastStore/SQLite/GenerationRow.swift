@@ -14,19 +14,11 @@ enum GenerationRow {
     }
 
     /// Begins a generation that no copy of this store has had.
-    ///
-    /// The next number would not do: the same backup may be restored twice, and what the first
-    /// restored store issued was lost with it, so nothing stored can tell. So the time of the
-    /// restore is the number, which only a clock that has gone back by more than lies between the
-    /// two could repeat.
     static func begin(_ db: Database, at time: UnixTime, path: String) throws {
         let generation = try read(db, path: path)
-        let year2026 = UnixTime(1_767_225_600)
-        let elapsed = UInt64(max(time, year2026).seconds - year2026.seconds)
-        let next = max(generation.current + 1, elapsed)
-        guard next <= SessionID.generationMax else {
+        guard let next = StoreGeneration.next(after: generation.current, at: time) else {
             throw StoreError.unavailable(
-                "\(path) cannot begin generation \(next). Check the system's clock.")
+                "\(path) cannot begin another generation. Check the system's clock.")
         }
         try db.execute(sql: "UPDATE watermark SET generation = ?", arguments: [Int64(next)])
         try db.execute(

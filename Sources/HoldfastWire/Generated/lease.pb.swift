@@ -182,6 +182,14 @@ nonisolated struct Holdfast_Lease_V1_CounterFrame: Sendable {
     set {kind = .keysChanged(newValue)}
   }
 
+  var counters: Holdfast_Lease_V1_Counters {
+    get {
+      if case .counters(let v)? = kind {return v}
+      return Holdfast_Lease_V1_Counters()
+    }
+    set {kind = .counters(newValue)}
+  }
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -195,6 +203,7 @@ nonisolated struct Holdfast_Lease_V1_CounterFrame: Sendable {
     case rejected(Holdfast_Lease_V1_Rejected)
     case pong(Holdfast_Lease_V1_Pong)
     case keysChanged(Holdfast_Lease_V1_KeysChanged)
+    case counters(Holdfast_Lease_V1_Counters)
 
   }
 
@@ -503,6 +512,34 @@ nonisolated struct Holdfast_Lease_V1_KeyAnswer: Sendable {
   init() {}
 }
 
+/// The counters that are there now. An edge connects to all of them.
+nonisolated struct Holdfast_Lease_V1_Counters: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var nodes: [Holdfast_Lease_V1_CounterNode] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
+nonisolated struct Holdfast_Lease_V1_CounterNode: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var name: String = String()
+
+  /// Host and port: `10.0.0.7:7070`, `[fd00::7]:7070`.
+  var address: String = String()
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+}
+
 /// Cached keys are stale.
 nonisolated struct Holdfast_Lease_V1_KeysChanged: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -760,7 +797,7 @@ nonisolated extension Holdfast_Lease_V1_EdgeFrame: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Holdfast_Lease_V1_CounterFrame: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CounterFrame"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}grants\0\u{1}recall\0\u{1}policy\0\u{1}windows\0\u{3}key_answer\0\u{3}session_closed\0\u{1}rejected\0\u{1}pong\0\u{3}keys_changed\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}grants\0\u{1}recall\0\u{1}policy\0\u{1}windows\0\u{3}key_answer\0\u{3}session_closed\0\u{1}rejected\0\u{1}pong\0\u{3}keys_changed\0\u{1}counters\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -898,6 +935,19 @@ nonisolated extension Holdfast_Lease_V1_CounterFrame: SwiftProtobuf.Message, Swi
           self.kind = .keysChanged(v)
         }
       }()
+      case 11: try {
+        var v: Holdfast_Lease_V1_Counters?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .counters(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .counters(v)
+        }
+      }()
       default: break
       }
     }
@@ -948,6 +998,10 @@ nonisolated extension Holdfast_Lease_V1_CounterFrame: SwiftProtobuf.Message, Swi
     case .keysChanged?: try {
       guard case .keysChanged(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+    }()
+    case .counters?: try {
+      guard case .counters(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
     }()
     case nil: break
     }
@@ -1660,6 +1714,71 @@ nonisolated extension Holdfast_Lease_V1_KeyAnswer: SwiftProtobuf.Message, SwiftP
     if lhs.name != rhs.name {return false}
     if lhs.fixed != rhs.fixed {return false}
     if lhs.callerSettable != rhs.callerSettable {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_Lease_V1_Counters: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".Counters"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}nodes\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.nodes) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.nodes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.nodes, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Holdfast_Lease_V1_Counters, rhs: Holdfast_Lease_V1_Counters) -> Bool {
+    if lhs.nodes != rhs.nodes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Holdfast_Lease_V1_CounterNode: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".CounterNode"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.address) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.address.isEmpty {
+      try visitor.visitSingularStringField(value: self.address, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Holdfast_Lease_V1_CounterNode, rhs: Holdfast_Lease_V1_CounterNode) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.address != rhs.address {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

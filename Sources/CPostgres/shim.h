@@ -1,0 +1,2 @@
+// libpq, PostgreSQL's own client library. Nothing but its public header.
+#include <libpq-fe.h>

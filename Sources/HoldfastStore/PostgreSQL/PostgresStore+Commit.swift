@@ -1,0 +1,232 @@
+import HoldfastCore
+public import HoldfastLedger
+import Synchronization
+
+extension PostgresStore {
+    public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
+        precondition(
+            Set(batch.puts.map(\.key)).count == batch.puts.count, "a batch has a key twice")
+        let plan = BatchPlan(batch, clockSlot: clockSlot)
+        // What is no id was never issued.
+        guard plan.isEveryReporterPossible else {
+            return CommitResult(closedSessions: try gone(batch), clockFloor: try clockFloor())
+        }
+        let result = try pool.with { connection throws(PostgresConnection.Failure) in
+            try batch.isAllOrNothing
+                ? Self.commitWhole(plan, on: connection) : Self.commitAny(plan, on: connection)
+        }
+        if case .failure(.refused(let state, _)) = result, StoreError.isDeadlock(state) {
+            // Nothing was written: as if somebody else had been quicker on all of them.
+            return CommitResult(
+                conflicts: batch.puts.map(\.key), clockFloor: try clockFloor())
+        }
+        let committed = try settled(result)
+        // Its place in the log is behind whatever was in doubt.
+        isInDoubt.store(false, ordering: .releasing)
+        return committed
+    }
+
+    private func gone(_ batch: StoreBatch) throws(StoreError) -> [SessionID] {
+        var gone: [SessionID] = []
+        for id in batch.reporting {
+            let record = try session(id)
+            if record == nil || record?.closedAt != nil { gone.append(id) }
+        }
+        return gone
+    }
+
+    /// A conflict of one put leaves the others alone: one round trip.
+    private static func commitAny(
+        _ plan: BatchPlan, on connection: PostgresConnection
+    ) throws(PostgresConnection.Failure) -> CommitResult {
+        let rows = try transaction(plan.commands, on: connection)
+        return plan.result(rows)
+    }
+
+    /// A conflict undoes the whole batch, so the end is decided here.
+    private static func commitWhole(
+        _ plan: BatchPlan, on connection: PostgresConnection
+    ) throws(PostgresConnection.Failure) -> CommitResult {
+        _ = connection.takeNotices()
+        do throws(PostgresConnection.Failure) {
+            let rows = try connection.run([.init(statement: .begin)] + plan.commands)
+            var result = plan.result(Array(rows.dropFirst()))
+            let isKept = result.conflicts.isEmpty && result.closedSessions.isEmpty
+            guard isKept else {
+                let end = try connection.run([
+                    .init(statement: .rollback), .init(statement: .clockFloor),
+                ])
+                result.versions = [:]
+                result.clockFloor = UnixTime(end[1].integer(0, 0) ?? 0)
+                return result
+            }
+            let end = try connection.run([.init(statement: .commit)])
+            try confirm(end[0], connection)
+            return result
+        } catch {
+            try rollBack(connection)
+            throw error
+        }
+    }
+}
+
+/// A batch as the statements that write it, and their answers as its result.
+struct BatchPlan {
+    private enum Part {
+        case reporting, updates, inserts, floor, other
+    }
+
+    let isEveryReporterPossible: Bool
+    private(set) var commands: [PostgresConnection.Command] = []
+    private var parts: [Part] = []
+    private let batch: StoreBatch
+    /// Of `batch.puts`, in the order of their statement.
+    private var updates: [Int] = []
+    private var inserts: [Int] = []
+    private let keys: [[UInt8]]
+
+    init(_ batch: StoreBatch, clockSlot: Int64) {
+        self.batch = batch
+        keys = batch.puts.map { Array($0.key.text.utf8) }
+        let reporting = Set(batch.reporting).compactMap { Int64(exactly: $0.rawValue) }.sorted()
+        isEveryReporterPossible = reporting.count == Set(batch.reporting).count
+        if !reporting.isEmpty { add(.lockReporting, .reporting) { $0.add(reporting) } }
+        let closing = batch.closedSessions.compactMap { Int64(exactly: $0.rawValue) }
+        if !closing.isEmpty { add(.lockClosing) { $0.add(closing) } }
+        addPuts(reporting)
+        addRest(reporting, closing: closing, clockSlot: clockSlot)
+        add(.clockFloor, .floor) { _ in }
+    }
+
+    private mutating func add(
+        _ statement: PostgresStatement, _ part: Part = .other,
+        _ fill: (inout PostgresParameters) -> Void
+    ) {
+        var command = PostgresConnection.Command(statement: statement)
+        fill(&command.parameters)
+        commands.append(command)
+        parts.append(part)
+    }
+
+    private mutating func addPuts(_ reporting: [Int64]) {
+        for index in batch.puts.indices {
+            precondition(!batch.puts[index].key.cap.isEmpty, "an account without a cap")
+            // What cannot be a version cannot be the current one either.
+            guard let expected = Int64(exactly: batch.puts[index].expected), expected < .max else {
+                continue
+            }
+            if expected == 0 { inserts.append(index) } else { updates.append(index) }
+        }
+        // All writers lock rows in this order, so that none waits for one that waits for it.
+        updates.sort { keys[$0].lexicographicallyPrecedes(keys[$1]) }
+        inserts.sort { keys[$0].lexicographicallyPrecedes(keys[$1]) }
+        if !updates.isEmpty {
+            let (updates, batch, keys) = (updates, batch, keys)
+            add(.update, .updates) { parameters in
+                parameters.add(updates.map { keys[$0] })
+                parameters.add(updates.map { Int64(batch.puts[$0].expected) + 1 })
+                parameters.add(updates.map { Self.value(of: batch.puts[$0], keys[$0]) })
+                parameters.add(reporting)
+            }
+        }
+        if !inserts.isEmpty {
+            let (inserts, batch, keys) = (inserts, batch, keys)
+            add(.insert, .inserts) { parameters in
+                parameters.add(inserts.map { keys[$0] })
+                parameters.add(inserts.map { Self.value(of: batch.puts[$0], keys[$0]) })
+                parameters.add(reporting)
+            }
+        }
+    }
+
+    private static func value(of put: StoreBatch.Put, _ key: [UInt8]) -> [UInt8] {
+        AccountRecord.encode(put.account, key: key, version: put.expected + 1)
+    }
+
+    private mutating func addRest(_ reporting: [Int64], closing: [Int64], clockSlot: Int64) {
+        // First the floor, which the sessions are marked with.
+        if let floor = batch.clockFloor {
+            add(.raiseFloor) { parameters in
+                parameters.add(floor.seconds)
+                parameters.add(clockSlot)
+                parameters.add(reporting)
+            }
+        }
+        let seen = batch.seenSessions.compactMap { Int64(exactly: $0.rawValue) }
+        if !seen.isEmpty {
+            add(.seen) { parameters in
+                parameters.add(seen)
+                parameters.add(reporting)
+            }
+        }
+        if !closing.isEmpty {
+            add(.closeSessions) { parameters in
+                parameters.add(closing)
+                parameters.add(reporting)
+            }
+        }
+        // What cannot be a generation is above the current one.
+        if let learned = batch.learnedGeneration.flatMap(Int64.init(exactly:)) {
+            add(.learned) { parameters in
+                parameters.add(learned)
+                parameters.add(reporting)
+            }
+        }
+        for record in batch.records {
+            add(.record) { parameters in
+                record.add(to: &parameters)
+                parameters.add(reporting)
+            }
+        }
+    }
+
+    /// - Parameter rows: of each of `commands`.
+    func result(_ rows: [PostgresRows]) -> CommitResult {
+        var result = CommitResult()
+        var written = Set<Int>()
+        for (part, rows) in zip(parts, rows) {
+            switch part {
+            case .reporting:
+                let open = Set((0..<rows.count).compactMap { rows.integer($0, 0) })
+                result.closedSessions = batch.reporting.filter {
+                    !open.contains(Int64(bitPattern: $0.rawValue))
+                }
+            case .updates:
+                for row in 0..<rows.count {
+                    if let number = rows.integer(row, 0) { written.insert(updates[Int(number) - 1]) }
+                }
+            case .inserts:
+                if rows.count == inserts.count {
+                    written.formUnion(inserts)
+                } else {
+                    let found = Set((0..<rows.count).compactMap { rows.bytes($0, 0) })
+                    written.formUnion(inserts.filter { found.contains(keys[$0]) })
+                }
+            case .floor: result.clockFloor = UnixTime(rows.integer(0, 0) ?? 0)
+            case .other: break
+            }
+        }
+        guard result.closedSessions.isEmpty else { return result }
+        result.versions.reserveCapacity(written.count)
+        for (index, put) in batch.puts.enumerated() {
+            if written.contains(index) {
+                result.versions[put.key] = put.expected + 1
+            } else {
+                result.conflicts.append(put.key)
+            }
+        }
+        return result
+    }
+}
+
+extension OperatorRecord {
+    /// Unsigned numbers are stored as the signed ones of the same bits.
+    fileprivate func add(to parameters: inout PostgresParameters) {
+        parameters.add(Int64(action.rawValue))
+        parameters.add(at.seconds)
+        parameters.add(account.text)
+        parameters.add(session.map { Int64(bitPattern: $0.rawValue) })
+        parameters.add(Int64(bitPattern: amount.rawValue))
+        parameters.add(reason)
+    }
+}

@@ -1,0 +1,232 @@
+import Foundation
+import HoldfastCore
+import HoldfastLedger
+import Synchronization
+import Testing
+
+@testable import HoldfastStore
+
+/// One server without a standby for all of these: databases are made new for each case.
+@Suite struct `PostgreSQL store` {
+    private static let server = Result { try LocalPostgres("single", "--unsafe") }
+    private static let databaseCount = Mutex(0)
+
+    private func newLocation() throws -> PostgresStore.Location {
+        let number = Self.databaseCount.withLock { count in
+            count += 1
+            return count
+        }
+        let name = "store\(number)"
+        return PostgresStore.Location(
+            uri: try Self.server.get().newDatabase(name), name: "postgres \(name)")
+    }
+
+    private var unsafe: PostgresStore.Options {
+        var options = PostgresStore.Options()
+        options.isUnsafeAllowed = true
+        return options
+    }
+
+    @Test(arguments: StoreConformance.allCases)
+    func `it keeps the promises of every store`(promise: StoreConformance) throws {
+        let location = try newLocation()
+        // A restore takes its number from the clock, and the suite restores faster than it ticks.
+        let time = Mutex<Int64>(1_800_000_000)
+        try promise.check { isRestored in
+            try PostgresStore(location, options: unsafe, isRestored: isRestored) {
+                time.withLock { time in
+                    time += 1
+                    return UnixTime(time)
+                }
+            }
+        }
+    }
+
+    @Test func `two counters that start at once make one store`() throws {
+        let location = try newLocation()
+        let stores = Mutex<[PostgresStore]>([])
+        let failures = Mutex<[StoreError]>([])
+        DispatchQueue.concurrentPerform(iterations: 4) { _ in
+            do throws(StoreError) {
+                let store = try PostgresStore(location, options: unsafe)
+                stores.withLock { $0.append(store) }
+            } catch {
+                failures.withLock { $0.append(error) }
+            }
+        }
+        #expect(failures.withLock { $0 }.isEmpty)
+        let pepper = try stores.withLock { try $0.map { try $0.secret(named: "p") { [1, 2] } } }
+        #expect(pepper == Array(repeating: [1, 2], count: 4))
+    }
+
+    @Test func `another cluster's database is refused, and says which it is`() throws {
+        let location = try newLocation()
+        var options = unsafe
+        options.cluster = "blue"
+        _ = try PostgresStore(location, options: options)
+        let error = storeError { () throws(StoreError) in
+            try PostgresStore(location, options: unsafe)
+        }
+        #expect(
+            error?.description.contains(
+                "is the store of the cluster 'blue', and this is 'holdfast'. Give this cluster a "
+                    + "database of its own, or set cluster: blue") == true, "\(error as Any)")
+    }
+
+    @Test func `a database of another place among shards is refused`() throws {
+        var location = try newLocation()
+        location.shardCount = 2
+        _ = try PostgresStore(location, options: unsafe)
+        location.shard = 1
+        let error = storeError { () throws(StoreError) in
+            try PostgresStore(location, options: unsafe)
+        }
+        #expect(error?.description.contains("database 1 of 2") == true, "\(error as Any)")
+    }
+
+    @Test(arguments: [
+        ("UPDATE holdfast.store SET version = 9", "newerSchema"),
+        ("UPDATE holdfast.store SET version = 0", "corrupt"),
+        ("UPDATE holdfast.store SET learned = 99", "corrupt"),
+        ("DELETE FROM holdfast.store", "corrupt"),
+    ])
+    func `a schema that cannot be used is refused`(damage: String, kind: String) throws {
+        let location = try newLocation()
+        _ = try PostgresStore(location, options: unsafe)
+        let name = String(location.name.split(separator: " ")[1])
+        try Self.server.get().psql(.primary, damage, database: name)
+        let error = storeError { () throws(StoreError) in
+            try PostgresStore(location, options: unsafe)
+        }
+        #expect(error?.kind == kind, "\(error as Any)")
+    }
+
+    @Test func `a role that may not make tables is told what it needs`() throws {
+        let server = try Self.server.get()
+        try server.psql(.primary, "CREATE DATABASE guarded")
+        let uri = try server.uri
+        let slash = try #require(uri.lastIndex(of: "/"))
+        let location = PostgresStore.Location(uri: "\(uri[...slash])guarded", name: "guarded")
+        let error = storeError { () throws(StoreError) in
+            try PostgresStore(location, options: unsafe)
+        }
+        #expect(error?.kind == "readOnly", "\(error as Any)")
+        #expect(error?.description.contains("CREATE SCHEMA holdfast") == true)
+    }
+
+    @Test(arguments: [
+        ("synchronous_commit = off", "synchronous_commit is off"),
+        ("synchronous_commit = local", "synchronous_commit is local"),
+        ("synchronous_commit = remote_write", "synchronous_commit is remote_write"),
+    ])
+    func `commits that are acknowledged too early are refused`(
+        setting: String, message: String
+    ) throws {
+        let location = try newLocation()
+        let name = String(location.name.split(separator: " ")[1])
+        try Self.server.get().psql(.primary, "ALTER DATABASE \(name) SET \(setting)")
+        let error = storeError { () throws(StoreError) in try PostgresStore(location) }
+        #expect(error?.description.contains(message) == true, "\(error as Any)")
+        #expect(error?.description.contains("--allow-unsafe-store") == true)
+        // Where it is allowed, our own commits are on the disk all the same.
+        let warnings = Mutex<[String]>([])
+        var options = unsafe
+        options.warn = { text in warnings.withLock { $0.append(text) } }
+        let store = try PostgresStore(location, options: options)
+        #expect(warnings.withLock { $0 }.count == 1)
+        let own = try store.pool.with { connection throws(PostgresConnection.Failure) in
+            try connection.query("SHOW synchronous_commit").text(0, 0)
+        }.get()
+        #expect(own == "on")
+    }
+
+    @Test func `each danger of a server is named with its cure`() {
+        let safe = [
+            "synchronous_commit": "on", "synchronous_standby_names": "ANY 1 (a, b)", "fsync": "on",
+            "full_page_writes": "on", "server_version_num": "150004",
+        ]
+        #expect(PostgresProfile(settings: safe).dangers.isEmpty)
+        #expect(PostgresProfile(settings: safe).obstacle == nil)
+        for (name, value) in [
+            ("synchronous_commit", "off"), ("synchronous_standby_names", ""), ("fsync", "off"),
+            ("full_page_writes", "off"),
+        ] {
+            var settings = safe
+            settings[name] = value
+            let dangers = PostgresProfile(settings: settings).dangers
+            #expect(dangers.count == 1 && dangers[0].hasPrefix(name), "\(dangers)")
+        }
+        #expect(PostgresProfile(settings: [:]).dangers.count == 3)
+        #expect(
+            PostgresProfile(settings: ["server_version_num": "120004"]).obstacle
+                == "PostgreSQL 12 is too old. Use version 14 or later.")
+    }
+
+    @Test func `a server that is not there is no empty store, and no secret is shown`() throws {
+        let location = PostgresStore.Location(
+            uri: "postgres://holdfast:hunter2@127.0.0.1:1/holdfast", name: "postgres gone")
+        let error = storeError { () throws(StoreError) in
+            try PostgresStore(location, options: unsafe)
+        }
+        #expect(error?.kind == "unavailable", "\(error as Any)")
+        #expect(error?.description.contains("hunter2") == false)
+    }
+
+    @Test func `an account that was damaged is named, and the others are read`() throws {
+        let location = try newLocation()
+        let store = try PostgresStore(location, options: unsafe)
+        let keys = (0..<3).map { key("cap\($0)") }
+        _ = try store.commit(StoreBatch(puts: keys.map { put($0, spent: 1) }))
+        let name = String(location.name.split(separator: " ")[1])
+        try Self.server.get().psql(
+            .primary,
+            "UPDATE holdfast.account SET value = set_byte(value, 3, 77) "
+                + "WHERE key = convert_to('\(keys[1].text)', 'UTF8')", database: name)
+        let loaded = try store.load(keys)
+        #expect(Set(loaded.found.keys) == [keys[0], keys[2]])
+        #expect(loaded.damaged == [keys[1]: "its checksum is wrong"])
+    }
+
+    @Test func `a row that another transaction holds is given up, and nothing was written`() throws {
+        let location = try newLocation()
+        let store = try PostgresStore(location, options: unsafe)
+        _ = try store.commit(StoreBatch(puts: [put(key(), spent: 1)]))
+        let other = try PostgresConnection(uri: location.uri, answerSeconds: 10)
+        _ = try other.query("BEGIN")
+        _ = try other.query("SELECT * FROM holdfast.account FOR UPDATE")
+        let error = storeError { () throws(StoreError) in
+            try store.commit(StoreBatch(puts: [put(key(), expected: 1, spent: 2)]))
+        }
+        #expect(error?.kind == "unavailable", "\(error as Any)")
+        _ = try other.query("ROLLBACK")
+        #expect(try store.load([key()]).found[key()]?.version == 1)
+        let again = try store.commit(StoreBatch(puts: [put(key(), expected: 1, spent: 2)]))
+        #expect(again.versions == [key(): 2])
+    }
+
+    @Test func `counters that write the same accounts in any order do not block each other`() throws {
+        let location = try newLocation()
+        let keys = (0..<40).map { key("cap\($0)") }
+        let first = try PostgresStore(location, options: unsafe)
+        _ = try first.commit(StoreBatch(puts: keys.map { put($0, spent: 0) }))
+        let failures = Mutex<[StoreError]>([])
+        DispatchQueue.concurrentPerform(iterations: 3) { writer in
+            do throws(StoreError) {
+                let store = try PostgresStore(location, options: unsafe)
+                for round in 0..<30 as Range<UInt64> {
+                    let found = try store.load(keys).found
+                    let puts = keys.shuffled().map { key in
+                        StoreBatch.Put(
+                            key: key, expected: found[key]?.version ?? 0,
+                            account: account(spent: round))
+                    }
+                    let result = try store.commit(StoreBatch(puts: puts))
+                    #expect(result.versions.count + result.conflicts.count == keys.count)
+                }
+            } catch {
+                failures.withLock { $0.append(error) }
+            }
+        }
+        #expect(failures.withLock { $0 }.isEmpty)
+    }
+}
