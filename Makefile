@@ -1,6 +1,6 @@
 # Verbs for people and CI. Bare `make` lists them. No logic here: it lives in dev/ and in swift.
 .DEFAULT_GOAL := help
-.PHONY: help demo build test sim sim-long planted model coverage fuzz lint format generate bench ci clean
+.PHONY: help demo cluster build test chaos sim sim-long planted model coverage fuzz lint format generate bench ci clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,6 +9,10 @@ demo: ## Watch a spending cap hold: fake provider, real edge, no API key needed.
 	@dev/bootstrap
 	@swift build --product holdfast && .build/debug/holdfast demo
 
+cluster: ## Run a whole cluster on this machine: PostgreSQL pair, 2 counters, 3 edges, HAProxy.
+	@dev/bootstrap cluster
+	@swift build --product holdfast && dev/cluster
+
 build: ## Build the release binary, .build/release/holdfast.
 	@dev/bootstrap
 	swift build --configuration release --product holdfast
@@ -16,6 +20,10 @@ build: ## Build the release binary, .build/release/holdfast.
 test: ## Run all tests: Swift's, the proofs, then the official Python SDKs against real processes.
 	@dev/bootstrap tests
 	swift build --build-tests && swift test --skip-build && dev/prove && dev/test-sdks
+
+chaos: ## Break a real cluster in every way under load; the provider's bill is the judge. 15 minutes.
+	@dev/bootstrap tests
+	swift build --build-tests && dev/chaos
 
 sim: ## Try to overspend caps in 1,000 simulated clusters of an hour each.
 	dev/simulate --seeds 1000 --require-all-faults

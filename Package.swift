@@ -32,6 +32,7 @@ let lifecycle: Target.Dependency = .product(
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
@@ -86,8 +87,8 @@ let shells: [Target] = [
         name: "HoldfastEdge",
         dependencies: [
             "HoldfastCore", "HoldfastLedger", "HoldfastProviders", "HoldfastWire", "HoldfastEgress",
-            "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", crypto, logging, nioCore, nioHTTP1,
-            nioHTTP2, nioPosix, nioTLS, lifecycle,
+            "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", crypto, logging, nioCore, nioHPACK,
+            nioHTTP1, nioHTTP2, nioPosix, nioTLS, lifecycle,
         ]),
     .target(
         name: "HoldfastTestKit",
@@ -140,12 +141,15 @@ let tests: [Target] = [
         name: "HoldfastEdgeTests",
         dependencies: [
             "HoldfastEdge", "HoldfastProviders", "HoldfastLedger", "HoldfastCore", "HoldfastWire",
-            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport", nioCore, nioHTTP1,
-            nioEmbedded, logging,
+            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", nioCore, nioHPACK,
+            nioHTTP1, nioHTTP2, nioPosix, nioEmbedded, logging,
         ]),
     .testTarget(
         name: "IntegrationTests",
-        dependencies: ["holdfast", "HoldfastEgress", "HoldfastTestKit", nioCore, nioPosix]),
+        dependencies: [
+            "holdfast", "HoldfastEgress", "HoldfastTestKit", asn1, certificates, crypto, nioCore,
+            nioPosix,
+        ]),
     .testTarget(name: "TidyTests"),
 ]
 

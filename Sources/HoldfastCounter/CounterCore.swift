@@ -20,6 +20,7 @@ package final class CounterCore: @unchecked Sendable {
         case frame(connection: ConnectionID, EdgeFrame)
         case disconnected(connection: ConnectionID)
         case policy(CounterPolicy)
+        case counters([CounterNode])
         case operation(
             CounterEngine.Operation, @Sendable (CounterEngine.OperationResult) -> Void)
         /// Reads the engine; gets none when the core has stopped.
@@ -27,6 +28,8 @@ package final class CounterCore: @unchecked Sendable {
         case stop(@Sendable () -> Void)
     }
 
+    /// Unique among the counters of a cluster.
+    let name: String
     let store: any AccountStore
     let logger: Logger
     let metrics: CounterMetrics
@@ -62,6 +65,7 @@ package final class CounterCore: @unchecked Sendable {
         wall: @escaping @Sendable () -> Int64 = CounterCore.systemMilliseconds,
         onFatal: @escaping @Sendable (StoreError) -> Void
     ) throws(StoreError) {
+        self.name = name
         self.store = store
         self.logger = logger
         self.metrics = metrics
@@ -77,7 +81,7 @@ package final class CounterCore: @unchecked Sendable {
         let now = max(floor, UnixTime(wall() / 1_000))
         engine = CounterEngine(
             name: name, settings: settings,
-            rules: policy.rules(version: UInt64(now.seconds) * 1_000, pepper: pepper, now: now),
+            rules: policy.rules(pepper: pepper, now: now),
             pepper: pepper, clockFloor: floor, at: .init(elapsed: 0, wall: wall()))
     }
 
@@ -91,6 +95,9 @@ package final class CounterCore: @unchecked Sendable {
     package var unreadyReason: String? { trouble.withLock { $0 } }
 
     package func replacePolicy(_ policy: CounterPolicy) { mailbox.post(.policy(policy)) }
+
+    /// Which counters edges are told of.
+    func replaceCounters(_ nodes: [CounterNode]) { mailbox.post(.counters(nodes)) }
 
     /// Frames and other work that wait for the core, and about how many bytes they take.
     package var backlog: (itemCount: Int, byteCount: Int) {
@@ -202,7 +209,7 @@ package final class CounterCore: @unchecked Sendable {
         case .operation(_, let answer): answer(Self.stopping)
         case .inspect(let body): body(nil)
         case .stop(let farewell): farewell()
-        case .frame, .disconnected, .policy: break
+        case .frame, .disconnected, .policy, .counters: break
         }
     }
 
@@ -229,9 +236,8 @@ package final class CounterCore: @unchecked Sendable {
             connections[id] = nil
             events.append(.disconnected(id))
         case .policy(let policy):
-            let version = max(engine.currentRules.version + 1, UInt64(wall()))
-            events.append(
-                .rules(policy.rules(version: version, pepper: pepper, now: engine.clock)))
+            events.append(.rules(policy.rules(pepper: pepper, now: engine.clock)))
+        case .counters(let nodes): events.append(.counters(nodes))
         case .operation(let operation, let answer):
             operationAnswers[nextOperation] = answer
             events.append(.operation(nextOperation, operation))

@@ -11,6 +11,8 @@ package struct EdgeMetrics: Sendable {
     let settlements: MetricFamily<MetricCounter>
     let clamps: MetricCounter
     let priceMissing: MetricCounter
+    let decidedLocally: MetricCounter
+    let decidedAfterWaiting: MetricCounter
     let decision: MetricHistogram
     let wait: MetricHistogram
     let upstream: MetricHistogram
@@ -51,6 +53,12 @@ package struct EdgeMetrics: Sendable {
             "holdfast_clamps_total", "Requests whose output limit was lowered to fit a cap.")
         priceMissing = registry.counter(
             "holdfast_price_missing_total", "Requests refused because the price is not known.")
+        let admissions = registry.counters(
+            "holdfast_admissions_total",
+            "Decisions about budget: at once from what the edge has, or after waiting for more.",
+            labels: ["decided"])
+        decidedLocally = admissions.with("locally")
+        decidedAfterWaiting = admissions.with("after_waiting")
         decision = registry.histogram(
             "holdfast_decision_seconds",
             "Time of the decision on a parsed request, without waiting for budget.",

@@ -2,10 +2,9 @@ package import HoldfastAdmin
 import HoldfastCore
 import HoldfastEgress
 import HoldfastLedger
+package import HoldfastTLS
 package import Logging
 package import NIOCore
-import NIOHTTP1
-import NIOPosix
 import ServiceLifecycle
 
 /// One edge: the callers' listener, the lease client, and an orderly end.
@@ -17,6 +16,7 @@ package final class EdgeService: Service {
         case cannotListen(host: String, port: Int, reason: String)
         case noEgress(reason: String)
         case noJournal(reason: String)
+        case noTLS(reason: String)
 
         package var description: String {
             switch self {
@@ -26,6 +26,8 @@ package final class EdgeService: Service {
                 "the edge cannot start its connections to providers: \(reason)"
             case .noJournal(let reason):
                 "the edge cannot keep its journal: \(reason)"
+            case .noTLS(let reason):
+                "the edge cannot serve callers over TLS ('tls'): \(reason)"
             }
         }
     }
@@ -34,16 +36,19 @@ package final class EdgeService: Service {
     private let context: EdgeContext
     private let client: LeaseClient
     private let egress: Egress
+    private let listener: DownstreamListener
     private let group: any EventLoopGroup
     private let logger: Logger
     private let onBound: @Sendable (_ port: Int) -> Void
 
     /// - Parameters:
     ///   - counters: host and port of each; all of them are connected.
+    ///   - credentials: shown to the counters, which must show theirs; `nil`: plain text.
     ///   - egressThreadCount: threads of libcurl; each drives many transfers.
     ///   - onBound: told the port callers are accepted on.
     package init(
-        settings: EdgeSettings, counters: [(host: String, port: Int)], registry: MetricRegistry,
+        settings: EdgeSettings, counters: [(host: String, port: Int)],
+        credentials: NodeCredentials? = nil, registry: MetricRegistry,
         group: any EventLoopGroup, egressThreadCount: Int = 1, logger: Logger,
         onBound: @escaping @Sendable (_ port: Int) -> Void = { _ in }
     ) throws(StartError) {
@@ -69,10 +74,12 @@ package final class EdgeService: Service {
         client = LeaseClient(
             addresses: counters.map { .init(host: $0.host, port: $0.port) }, table: table,
             clock: clock, keys: keys, policy: policy, name: settings.nodeName, journal: journal,
+            credentials: credentials,
             metrics: metrics, loop: group.next(), logger: logger)
         context = EdgeContext(
             settings: settings, policy: policy, clock: clock, table: table, keys: keys,
             leases: client, egress: egress, metrics: metrics, logger: logger)
+        listener = DownstreamListener(context: context, tls: try Self.tls(settings, logger))
         registry.gauge("holdfast_holds_open", "Holds of requests in flight.") {
             [([], .count(UInt64(table.counts.holds)))]
         }
@@ -96,6 +103,27 @@ package final class EdgeService: Service {
         }
     }
 
+    private static func tls(
+        _ settings: EdgeSettings, _ logger: Logger
+    ) throws(StartError) -> ReloadingContext? {
+        guard let files = settings.tls else { return nil }
+        do {
+            return try ReloadingContext(certificate: files.certificate, key: files.key) { change in
+                switch change {
+                case .reloaded:
+                    logger.info(
+                        "callers' certificate reloaded", metadata: ["file": "\(files.certificate)"])
+                case .refused(let problem):
+                    logger.error(
+                        "callers' certificate not reloaded; the old one stays",
+                        metadata: ["error": "\(problem)"])
+                }
+            }
+        } catch {
+            throw .noTLS(reason: error.description)
+        }
+    }
+
     /// Why a load balancer should send nothing here.
     package var unreadyReasons: [String] {
         var reasons: [String] = []
@@ -110,14 +138,14 @@ package final class EdgeService: Service {
     package var isLive: Bool { client.fatalProblem == nil }
 
     package func run() async throws {
-        let listener = try await bind()
+        let channel = try await bind()
         logger.info(
             "edge is up",
             metadata: [
-                "host": "\(settings.host)", "port": "\(listener.localAddress?.port ?? 0)",
-                "node": "\(settings.nodeName)",
+                "host": "\(settings.host)", "port": "\(channel.localAddress?.port ?? 0)",
+                "node": "\(settings.nodeName)", "tls": settings.tls == nil ? "off" : "on",
             ])
-        onBound(listener.localAddress?.port ?? settings.port)
+        onBound(channel.localAddress?.port ?? settings.port)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask {
                 try await self.client.run()
@@ -127,7 +155,7 @@ package final class EdgeService: Service {
             }
             tasks.addTask {
                 await self.untilShutdown()
-                await self.drain(listener)
+                await self.drain(channel)
             }
             // The drain comes to an end, and with it the client.
             try await tasks.next()
@@ -140,27 +168,8 @@ package final class EdgeService: Service {
     }
 
     private func bind() async throws(StartError) -> any Channel {
-        let context = context
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = settings.headerByteCountMax
-        limits.maxHeaderListSize = settings.headerByteCountMax
-        let decoderLimits = limits
         do {
-            return try await ServerBootstrap(group: group)
-                .serverChannelOption(.backlog, value: 1_024)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .childChannelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        let pipeline = channel.pipeline.syncOperations
-                        try pipeline.configureHTTPServerPipeline(
-                            withPipeliningAssistance: true, withErrorHandling: false,
-                            withEncoderConfiguration: .init(),
-                            withDecoderLimitConfiguration: decoderLimits)
-                        try pipeline.addHandler(DownstreamHandler(context: context))
-                    }
-                }
-                .bind(host: settings.host, port: settings.port).get()
+            return try await listener.bind(group: group)
         } catch {
             throw .cannotListen(
                 host: settings.host, port: settings.port, reason: SocketFailure.reason(error))
@@ -180,10 +189,11 @@ package final class EdgeService: Service {
         }
     }
 
-    private func drain(_ listener: any Channel) async {
+    private func drain(_ channel: any Channel) async {
         context.startDraining()
         logger.info("draining", metadata: ["in_flight": "\(context.inFlightCount)"])
-        listener.close(promise: nil)
+        channel.close(promise: nil)
+        listener.drain()
         await waitUntilIdle(for: settings.drainMax)
         if context.inFlightCount > 0 {
             logger.warning(

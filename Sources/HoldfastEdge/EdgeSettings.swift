@@ -28,9 +28,22 @@ package struct EdgeSettings: Sendable {
         }
     }
 
+    /// Paths of PEM files: a certificate with those that it was issued by, and its key.
+    package struct TLS: Sendable {
+        package var certificate: String
+        package var key: String
+
+        package init(certificate: String, key: String) {
+            self.certificate = certificate
+            self.key = key
+        }
+    }
+
     package var nodeName: String
     package var host: String
     package var port: Int
+    /// What callers are shown; `nil`: they are served in plain text.
+    package var tls: TLS?
     package var providers: [String: Provider] = [:]
     package var bodyByteCountMax = Limits.bodyByteCountMaxDefault
     package var headerByteCountMax = 64 << 10

@@ -20,7 +20,7 @@ struct Holdfast: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             DemoCommand.self, ServeCommand.self, EdgeCommand.self, CounterCommand.self,
-            SimulateCommand.self,
+            CertsCommand.self, SimulateCommand.self,
             CheckCommand.self, SpendCommand.self, SessionsCommand.self, AccountsCommand.self,
             OperatorLogCommand.self, BenchmarkCommand.self, FakeProviderCommand.self,
         ])

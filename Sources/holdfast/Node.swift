@@ -60,15 +60,13 @@ struct Node {
     }
 
     /// - Parameter isRestored: the store is older than what it has acknowledged, see `SQLiteStore`.
-    func openCounter(isRestored: Bool = false) throws -> CounterCore {
-        let store: SQLiteStore
-        switch config.store {
-        case .sqlite(let path): store = try SQLiteStore(path: path, isRestored: isRestored)
-        }
+    func openCounter(isRestored: Bool = false, isUnsafeAllowed: Bool = false) throws -> CounterCore {
+        let opening = StoreOpening(config: config, logger: logger)
+        let store = try opening.open(isRestored: isRestored, isUnsafeAllowed: isUnsafeAllowed)
         let logger = logger
         var settings = CounterEngine.Settings()
-        // A SQLite store is locked by its process: nobody else writes it.
-        settings.cacheTrust = .max
+        // What nobody else writes need not be compared.
+        if !opening.isShared { settings.cacheTrust = .max }
         let core = try CounterCore(
             name: counterName, store: store, policy: counterPolicy(), settings: settings,
             metrics: CounterMetrics(registry), logger: logger,
@@ -83,8 +81,23 @@ struct Node {
     /// Unique among the counters of a cluster: several on one host, or with one file, differ in the
     /// port.
     private var counterName: String {
-        guard let port = config.counterListen?.port, port != 0 else { return nodeName }
-        return "\(nodeName):\(port)"
+        let port = config.counterListen?.port ?? 0
+        return port == 0
+            ? "\(nodeName)#\(ProcessInfo.processInfo.processIdentifier)" : "\(nodeName):\(port)"
+    }
+
+    /// What tells other counters where this one is; none where the store is one counter's alone.
+    ///
+    /// - Parameter listen: where it listens, on a port that may still have to be found.
+    func membership(of core: CounterCore, listen: Address, port: BoundPort) -> [any Service] {
+        guard StoreOpening(config: config, logger: logger).isShared else { return [] }
+        let advertised = config.counterAdvertise
+        let host = listen.isWildcard ? ProcessInfo.processInfo.hostName : listen.host
+        let address: @Sendable () async throws -> String = {
+            if let advertised { return advertised.description }
+            return Address(host: host, port: try await port.get()).description
+        }
+        return [Membership(core: core, address: address, logger: logger)]
     }
 
     private var nodeName: String { config.nodeName ?? ProcessInfo.processInfo.hostName }
@@ -93,6 +106,7 @@ struct Node {
         var settings = EdgeSettings(
             nodeName: nodeName,
             host: config.listen.host, port: config.listen.port)
+        settings.tls = config.tls.map { .init(certificate: $0.certificate, key: $0.key) }
         for (name, provider) in config.providers {
             guard let adapter = ProviderCatalog.standard[ProviderID(name: name)] else { continue }
             settings.providers[name] = EdgeSettings.Provider(

@@ -1,68 +1,33 @@
-import HoldfastAdmin
-import HoldfastCore
-import HoldfastEgress
-import Logging
 import NIOCore
 import NIOEmbedded
-import NIOHTTP1
-import Synchronization
 import Testing
 
 @testable import HoldfastEdge
 
-/// One connection of a caller, on a loop that the test turns. No counter: keys are answered by hand.
+/// One connection of a caller, on a loop that the test turns.
 private final class Downstream {
     let channel = EmbeddedChannel()
-    let keys: KeyDirectory
-    let context: EdgeContext
-    private let asked = Mutex<[UInt64]>([])
+    private let edge: EdgeWithoutCounter
 
     init(
         bodyByteCountMax: Int = 1_000, largeBodiesByteCountMax: Int = 512 << 20
     ) throws {
-        var settings = EdgeSettings(nodeName: "test", host: "127.0.0.1", port: 0)
-        settings.bodyByteCountMax = bodyByteCountMax
-        settings.largeBodiesByteCountMax = largeBodiesByteCountMax
-        let clock = CounterTime()
-        let keys = KeyDirectory(clock: clock)
-        let table = LeaseTable(
-            nodeName: "test", newAccountsPerMinuteMax: 10, clock: clock)
-        let policy = PolicyBox()
-        let metrics = EdgeMetrics(MetricRegistry())
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let client = LeaseClient(
-            addresses: [.init(host: "127.0.0.1", port: 1)], table: table,
-            clock: clock, keys: keys, policy: policy, metrics: metrics,
-            loop: channel.embeddedEventLoop, logger: logger)
-        self.keys = keys
-        context = EdgeContext(
-            settings: settings, policy: policy, clock: clock, table: table, keys: keys,
-            leases: client, egress: try Egress(threadCount: 1, bufferByteCountMax: 1_000),
-            metrics: metrics, logger: logger)
-        try channel.pipeline.syncOperations.configureHTTPServerPipeline(
-            withPipeliningAssistance: true, withErrorHandling: false)
-        try channel.pipeline.syncOperations.addHandler(DownstreamHandler(context: context))
-        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        keys.connected(pepper: [1])
-        keys.onMiss { request, _ in
-            self.asked.withLock { $0.append(request) }
-            return true
+        edge = try EdgeWithoutCounter(loop: channel.embeddedEventLoop) { settings in
+            settings.bodyByteCountMax = bodyByteCountMax
+            settings.largeBodiesByteCountMax = largeBodiesByteCountMax
         }
+        try DownstreamListener(context: edge.context, tls: nil).accept(channel)
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }
 
-    deinit { context.egress.shutdown() }
-
-    var questionCount: Int { asked.withLock { $0.count } }
+    var context: EdgeContext { edge.context }
+    var questionCount: Int { edge.questionCount }
 
     func send(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
 
     /// The counter knows none of the keys that were asked for so far.
     func answerUnknown() {
-        let requests = asked.withLock { requests in
-            defer { requests = [] }
-            return requests
-        }
-        for request in requests { keys.answer(request, nil) }
+        edge.answerUnknown()
         channel.embeddedEventLoop.run()
     }
 
@@ -79,11 +44,6 @@ private final class Downstream {
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer \(key)\r\n"
             + "content-length: \(body.utf8.count)\r\n\r\n\(body)"
     }
-}
-
-extension Downstream: @unchecked Sendable {
-    // Proof: `onMiss` runs on the thread that turns the loop, which is the test's own, and touches
-    // only what a lock protects.
 }
 
 @Suite struct DownstreamTests {

@@ -8,7 +8,9 @@ import Testing
 
 /// One server without a standby for all of these: databases are made new for each case.
 @Suite struct `PostgreSQL store` {
-    private static let server = Result { try LocalPostgres("single", "--unsafe") }
+    private static let server = Result {
+        try LocalPostgres.sharedUntilExit("single", "--unsafe")
+    }
     private static let databaseCount = Mutex(0)
 
     private func newLocation() throws -> PostgresStore.Location {

@@ -1,4 +1,6 @@
+import Dispatch
 import Foundation
+import Synchronization
 import Testing
 
 /// PostgreSQL servers of one test, made and removed by `dev/postgres`.
@@ -14,21 +16,44 @@ final class LocalPostgres: Sendable {
     }
 
     let directory: URL
+    private let isDestroyed = Atomic<Bool>(false)
 
     /// - Parameter verb: `init` for a pair, `single` for one server.
-    init(_ verb: String, _ options: String...) throws {
+    convenience init(_ verb: String, _ options: String...) throws {
+        try self.init(verb, options)
+    }
+
+    private init(_ verb: String, _ options: [String]) throws {
         directory = FileManager.default.temporaryDirectory
             .appendingPathComponent("holdfast-postgres-\(UUID().uuidString)")
         try run([verb, directory.path] + options)
     }
 
-    deinit {
+    deinit { destroy() }
+
+    private func destroy() {
+        guard !isDestroyed.exchange(true, ordering: .relaxed) else { return }
         do {
             try run(["destroy", directory.path])
         } catch {
             Issue.record("\(error)")
         }
     }
+
+    /// For servers that many tests share: nothing else tells when the last of them is over.
+    static func sharedUntilExit(_ verb: String, _ options: String...) throws -> LocalPostgres {
+        let shared = try LocalPostgres(verb, options)
+        LocalPostgres.shared.withLock { $0.append(shared) }
+        atexit {
+            LocalPostgres.shared.withLock { shared in
+                for server in shared { server.destroy() }
+                shared = []
+            }
+        }
+        return shared
+    }
+
+    private static let shared = Mutex<[LocalPostgres]>([])
 
     /// Both servers, for `target_session_attrs`.
     var uri: String {
@@ -84,8 +109,11 @@ final class LocalPostgres: Sendable {
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = handle
         process.standardError = handle
+        // `waitUntilExit` runs a run loop, which a thread of the tests has not.
+        let ended = DispatchSemaphore(value: 0)
+        process.terminationHandler = { _ in ended.signal() }
         try process.run()
-        process.waitUntilExit()
+        ended.wait()
         let text = try String(contentsOf: output, encoding: .utf8)
         guard process.terminationStatus == 0 else {
             throw Failed(command: arguments.joined(separator: " "), output: text)

@@ -2,8 +2,17 @@ import HoldfastAdmin
 import NIOCore
 import NIOHTTP1
 
+/// What brings a request and takes its response away.
+enum Carrier: Sendable {
+    /// Of HTTP/1, for one request after the other.
+    case connection
+    /// Of HTTP/2, for one request.
+    case stream
+}
+
 /// Turns the parts of requests on one connection into exchanges, one at a time:
 /// `HTTPServerPipelineHandler` before it holds pipelined requests back until the response is written.
+/// Or those of the one request of a stream.
 final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
@@ -16,26 +25,31 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         case responding(Exchange)
     }
 
-    /// Of each body, not counted against the memory for bodies.
-    private static let smallBodyByteCount = 64 << 10
     /// A body may take so much longer for each that has come.
     private static let bodyByteCountPerSecond = 64 << 10
 
     private let context: EdgeContext
+    private let carrier: Carrier
     private var state = State.idle
     /// Of the body that is being received.
     private var reservedByteCount = 0
     /// When the caller's turn began: to send a request, or the rest of one.
-    private var turnStarted = NIODeadline.uptimeNanoseconds(0)
+    private var turnStarted: NIODeadline
     private var hasServed = false
     private var watch: Scheduled<Void>?
 
-    init(context: EdgeContext) {
+    /// - Parameter opened: when the caller's first turn began; `nil`: when the channel opens.
+    init(context: EdgeContext, carrier: Carrier = .connection, opened: NIODeadline? = nil) {
         self.context = context
+        self.carrier = carrier
+        turnStarted = opened ?? .uptimeNanoseconds(0)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { watchCaller(context, from: context.eventLoop.now) }
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        self.context.metrics.connections.increment()
         turnStarted = context.eventLoop.now
         watchCaller(context, from: context.eventLoop.now)
         context.fireChannelActive()
@@ -64,7 +78,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
             channel.writeAndFlush(wrapOutboundOut(.head(go)), promise: nil)
         }
         var buffer = channel.channel.allocator.buffer(capacity: 0)
-        buffer.reserveCapacity(min(length, 1 << 20))
+        // A length is only a promise, and a connection can make a hundred at a time by HTTP/2.
+        buffer.reserveCapacity(min(length, carrier == .stream ? 64 << 10 : 1 << 20))
         state = .receiving(head, buffer)
     }
 
@@ -81,9 +96,17 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         state = .receiving(head, buffer)
     }
 
+    /// Of each body, not counted against the memory for bodies.
+    private var smallBodyByteCount: Int {
+        switch carrier {
+        case .connection: 64 << 10
+        case .stream: 8 << 10
+        }
+    }
+
     /// Memory for a body of so many bytes.
     private func reserve(_ byteCount: Int) -> Bool {
-        let more = byteCount - Self.smallBodyByteCount - reservedByteCount
+        let more = byteCount - smallBodyByteCount - reservedByteCount
         guard more > 0 else { return true }
         guard context.reserveBodyBytes(more) else { return false }
         reservedByteCount += more
@@ -102,7 +125,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         state = .discarding
         release()
         let writer = DownstreamWriter(
-            context: channel, edge: context, head: head, keepsAlive: false, lingers: true)
+            context: channel, edge: context, carrier: carrier, head: head, keepsAlive: false,
+            lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})
@@ -117,7 +141,7 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         let changesProtocol = head.method == .CONNECT || head.headers.contains(name: "upgrade")
         let keepsAlive = head.isKeepAlive && !context.isDraining && !changesProtocol
         let writer = DownstreamWriter(
-            context: channel, edge: context, head: head, keepsAlive: keepsAlive)
+            context: channel, edge: context, carrier: carrier, head: head, keepsAlive: keepsAlive)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: body, downstream: writer,
             onEnd: { [weak self, context, reservedByteCount, loop = channel.eventLoop] in
@@ -133,7 +157,6 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.context.metrics.connections.decrement()
         watch?.cancel()
         watch = nil
         release()
@@ -150,7 +173,8 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         state = .discarding
         let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
         let writer = DownstreamWriter(
-            context: channel, edge: context, head: head, keepsAlive: false, lingers: true)
+            context: channel, edge: context, carrier: carrier, head: head, keepsAlive: false,
+            lingers: true)
         let exchange = Exchange(
             context: context, loop: channel.eventLoop, head: head, body: [], downstream: writer,
             onEnd: {})
@@ -158,7 +182,7 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 }
 
-/// Callers that take for ever. One timer for each connection, which looks when the earliest limit
+/// Callers that take for ever. One timer for each channel, which looks when the earliest limit
 /// could have passed, costs a request nothing but a look at the clock.
 extension DownstreamHandler {
     private func watchCaller(_ channel: ChannelHandlerContext, from start: NIODeadline) {

@@ -1,11 +1,13 @@
 import HoldfastEgress
 import NIOCore
 import NIOHTTP1
+import NIOHTTP2
 
-/// Writes one response to the caller's connection. Confined to its event loop.
+/// Writes one response to the caller's connection or stream. Confined to its event loop.
 struct DownstreamWriter {
     private let context: ChannelHandlerContext
     private let edge: EdgeContext
+    private let carrier: Carrier
     private let keepsAlive: Bool
     private let version: HTTPVersion
     /// The response to HEAD has the length of a body and none.
@@ -18,14 +20,22 @@ struct DownstreamWriter {
     /// - Parameter lingers: the caller is still sending. A connection that is closed with unread bytes
     ///   is reset, which can take the answer away from the caller before it has read it.
     init(
-        context: ChannelHandlerContext, edge: EdgeContext, head: HTTPRequestHead,
-        keepsAlive: Bool, lingers: Bool = false
+        context: ChannelHandlerContext, edge: EdgeContext, carrier: Carrier,
+        head: HTTPRequestHead, keepsAlive: Bool, lingers: Bool = false
     ) {
         self.context = context
         self.edge = edge
-        // HTTP/1.0 does not know chunks: the end of the connection is the end of the response.
-        version = head.version == .http1_0 ? .http1_0 : .http1_1
-        self.keepsAlive = keepsAlive && version == .http1_1
+        self.carrier = carrier
+        switch carrier {
+        case .connection:
+            // HTTP/1.0 does not know chunks: the end of the connection is the end of the response.
+            version = head.version == .http1_0 ? .http1_0 : .http1_1
+            self.keepsAlive = keepsAlive && version == .http1_1
+        case .stream:
+            version = .http2
+            // The connection is not this response's to close.
+            self.keepsAlive = true
+        }
         self.lingers = lingers
         isHead = head.method == .HEAD
     }
@@ -64,24 +74,36 @@ struct DownstreamWriter {
         let edge = edge
         edge.responseQueued()
         promise.futureResult.whenComplete { _ in edge.responseWritten() }
-        if !keepsAlive {
-            let context = context
-            let lingers = lingers
-            promise.futureResult.assumeIsolated().whenComplete { _ in
-                guard lingers else { return context.close(promise: nil) }
-                context.close(mode: .output, promise: nil)
-                let channel = context.channel
-                context.eventLoop.scheduleTask(in: Self.lingerLimit) {
-                    channel.close(promise: nil)
-                }
-            }
+        switch carrier {
+        case .connection where keepsAlive: break
+        case .connection: promise.futureResult.assumeIsolated().whenComplete { _ in hangUp() }
+        case .stream where lingers:
+            // The caller is to stop sending. The response is whole all the same.
+            promise.futureResult.assumeIsolated().whenSuccess { reset(.noError) }
+        case .stream: break
         }
         context.writeAndFlush(Self.wrap(.end(nil)), promise: promise)
     }
 
+    private func hangUp() {
+        guard lingers else { return context.close(promise: nil) }
+        context.close(mode: .output, promise: nil)
+        let channel = context.channel
+        context.eventLoop.scheduleTask(in: Self.lingerLimit) {
+            channel.close(promise: nil)
+        }
+    }
+
     /// Ends a response that cannot be completed: the caller must notice that something is missing.
     func abort() {
-        context.close(promise: nil)
+        switch carrier {
+        case .connection: context.close(promise: nil)
+        case .stream: reset(.internalError)
+        }
+    }
+
+    private func reset(_ code: HTTP2ErrorCode) {
+        context.triggerUserOutboundEvent(StreamReset(code: code), promise: nil)
     }
 
     private static func wrap(_ part: HTTPServerResponsePart) -> NIOAny { NIOAny(part) }

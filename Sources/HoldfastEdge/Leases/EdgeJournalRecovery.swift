@@ -1,6 +1,7 @@
 import HoldfastAdmin
 import HoldfastCore
 import HoldfastLedger
+import HoldfastTLS
 import HoldfastTransport
 import HoldfastWire
 import Logging
@@ -31,8 +32,9 @@ struct EdgeJournalRecovery: Sendable {
     private static let answerMax = TimeAmount.seconds(10)
 
     let found: Case
-    let addresses: [LeaseClient.CounterAddress]
+    let addresses: [CounterAddress]
     let name: String
+    var credentials: NodeCredentials?
     let metrics: EdgeMetrics
     let loop: any EventLoop
     let logger: Logger
@@ -58,27 +60,33 @@ struct EdgeJournalRecovery: Sendable {
 
     // MARK: - One try
 
-    private func attempt(_ address: LeaseClient.CounterAddress) async -> Outcome {
+    private func attempt(_ address: CounterAddress) async -> Outcome {
         let promise = loop.makePromise(of: Outcome.self)
         let delivery = NIOLoopBoundBox.makeBoxSendingValue(
             Delivery(found.reading, name: name, promise: promise, logger: logger),
             eventLoop: loop)
+        let certificates = await credentials?.current()
         do {
             let channel = try await ClientBootstrap(group: loop)
                 .connectTimeout(.seconds(2))
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        try certificates?.secure(channel, as: .edge)
                         try channel.pipeline.syncOperations.addHandlers(
                             ByteToMessageHandler(FrameDecoder()),
                             FrameReceiver(
                                 onPayload: { payload, channel in
                                     delivery.value.received(payload, channel)
                                 },
-                                onClose: { _ in delivery.value.over(.notReached("it hung up")) }))
+                                onClose: { error in
+                                    let reason = error.map(LeaseClient.reason) ?? "it hung up"
+                                    delivery.value.over(.notReached(reason))
+                                }))
                     }
                 }
-                .connect(host: address.host, port: address.port).get()
+                .connect(host: address.host, port: address.port)
+                .flatMap { NodeCertificates.secured($0, by: certificates) }.get()
             let silence = loop.scheduleTask(in: Self.answerMax) {
                 delivery.value.over(.notReached("it does not answer"))
             }

@@ -1,6 +1,7 @@
 import HoldfastAdmin
 import HoldfastCore
 import HoldfastLedger
+import HoldfastTLS
 import HoldfastTransport
 import HoldfastWire
 import Logging
@@ -17,13 +18,12 @@ import Synchronization
 final class LeaseClient: Service {
     typealias LinkID = EdgeSession.LinkID
 
-    struct CounterAddress: Sendable {
-        var host: String
-        var port: Int
-    }
-
     private struct State {
         var channels: [LinkID: any Channel] = [:]
+        var places: [LinkID: CounterAddress] = [:]
+        var addresses: CounterAddresses
+        /// Somebody sees to the connection to it.
+        var tended: Set<CounterAddress> = []
         var nextLink: UInt64 = 1
         var isClosing = false
         var onEnded: (@Sendable () -> Void)?
@@ -32,35 +32,46 @@ final class LeaseClient: Service {
     private static let tick = TimeAmount.milliseconds(Int64(EdgeLedger.tickMilliseconds))
     /// A connection that lasted so long shows that its counter is well.
     private static let steadyMilliseconds: Int64 = 5_000
-    private static let backoffMilliseconds: ClosedRange<Int64> = 50...2_000
+    /// The longest says how long a counter that is well again may stay without edges.
+    private static let backoffMilliseconds: ClosedRange<Int64> = 50...1_000
 
-    private let addresses: [CounterAddress]
+    private let seeds: [CounterAddress]
+    /// Says that the wanted addresses are others.
+    private let changes = AsyncStream.makeStream(
+        of: Void.self, bufferingPolicy: .bufferingNewest(1))
     private let table: LeaseTable
     private let clock: CounterTime
     private let keys: KeyDirectory
     private let policy: PolicyBox
     private let name: String
     private let journal: EdgeJournal?
+    private let credentials: NodeCredentials?
     private let metrics: EdgeMetrics
     private let loop: any EventLoop
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let isFlushScheduled = Atomic<Bool>(false)
 
-    /// - Parameter name: of this edge, for people.
+    /// - Parameters:
+    ///   - addresses: of some counters; they tell of the others.
+    ///   - name: of this edge, for people.
+    ///   - credentials: shown to the counters, which must show theirs; `nil`: plain text.
     init(
         addresses: [CounterAddress], table: LeaseTable, clock: CounterTime, keys: KeyDirectory,
-        policy: PolicyBox, name: String = "", journal: EdgeJournal? = nil, metrics: EdgeMetrics,
-        loop: any EventLoop, logger: Logger
+        policy: PolicyBox, name: String = "", journal: EdgeJournal? = nil,
+        credentials: NodeCredentials? = nil, metrics: EdgeMetrics, loop: any EventLoop,
+        logger: Logger
     ) {
         precondition(!addresses.isEmpty, "an edge without a counter")
-        self.addresses = addresses
+        seeds = addresses
+        state = Mutex(State(addresses: CounterAddresses(seeds: addresses)))
         self.table = table
         self.clock = clock
         self.keys = keys
         self.policy = policy
         self.name = name
         self.journal = journal
+        self.credentials = credentials
         self.metrics = metrics
         self.loop = loop
         self.logger = logger
@@ -112,22 +123,41 @@ final class LeaseClient: Service {
         defer { ticking.cancel() }
         journal?.start(table)
         await withTaskGroup(of: Void.self) { tasks in
-            for address in addresses {
-                tasks.addTask { await self.stayConnected(to: address) }
-            }
             for found in journal?.recoveries ?? [] {
                 let recovery = EdgeJournalRecovery(
-                    found: found, addresses: addresses, name: name, metrics: metrics, loop: loop,
-                    logger: logger)
+                    found: found, addresses: seeds, name: name, credentials: credentials,
+                    metrics: metrics, loop: loop, logger: logger)
                 tasks.addTask { await recovery.run() }
             }
+            changes.continuation.yield()
+            for await _ in changes.stream {
+                let new = state.withLock { state in
+                    state.addresses.wanted.filter { state.tended.insert($0).inserted }
+                }
+                for address in new { tasks.addTask { await self.stayConnected(to: address) } }
+            }
+        }
+    }
+
+    /// Ends when no counter tells of this address any more.
+    private func isWanted(_ address: CounterAddress) -> Bool {
+        state.withLock { state in
+            if state.addresses.wanted.contains(address) { return true }
+            state.tended.remove(address)
+            return false
         }
     }
 
     private func stayConnected(to address: CounterAddress) async {
         var backoff = Self.backoffMilliseconds.lowerBound
-        while !Task.isCancelled, !state.withLock({ $0.isClosing }), fatalProblem == nil {
+        while !Task.isCancelled, !state.withLock({ $0.isClosing }), fatalProblem == nil,
+            isWanted(address)
+        {
             do {
+                guard !state.withLock({ $0.addresses.isDuplicate(address) }) else {
+                    try await Task.sleep(for: .milliseconds(Self.steadyMilliseconds))
+                    continue
+                }
                 let channel = try await connect(address)
                 let since = clock.elapsedMilliseconds()
                 try await channel.closeFuture.get()
@@ -154,16 +184,29 @@ final class LeaseClient: Service {
     }
 
     private func connect(_ address: CounterAddress) async throws -> any Channel {
-        let client = self
         let link = state.withLock { state in
             defer { state.nextLink += 1 }
-            return LinkID(state.nextLink)
+            let link = LinkID(state.nextLink)
+            state.places[link] = address
+            return link
         }
+        do {
+            return try await connect(link, address)
+        } catch {
+            state.withLock { $0.places[link] = nil }
+            throw error
+        }
+    }
+
+    private func connect(_ link: LinkID, _ address: CounterAddress) async throws -> any Channel {
+        let client = self
+        let certificates = await credentials?.current()
         let channel = try await ClientBootstrap(group: loop)
             .connectTimeout(.seconds(2))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try certificates?.secure(channel, as: .edge)
                     try channel.pipeline.syncOperations.addHandlers(
                         ByteToMessageHandler(FrameDecoder()),
                         FrameReceiver(
@@ -173,8 +216,12 @@ final class LeaseClient: Service {
                             onClose: { error in client.closed(link, error) }))
                 }
             }
-            .connect(host: address.host, port: address.port).get()
-        try await loop.submit { try self.opened(link, channel) }.get()
+            .connect(host: address.host, port: address.port)
+            .flatMap { NodeCertificates.secured($0, by: certificates) }
+            .flatMapThrowing { channel in
+                try self.opened(link, channel)
+                return channel
+            }.get()
         return channel
     }
 
@@ -192,12 +239,27 @@ final class LeaseClient: Service {
     }
 
     private func closed(_ link: LinkID, _ error: (any Error)?) {
-        let wasOurs = state.withLock { $0.channels.removeValue(forKey: link) != nil }
+        let wasOurs = state.withLock { state in
+            if let address = state.places.removeValue(forKey: link) {
+                state.addresses.disconnected(from: address)
+            }
+            return state.channels.removeValue(forKey: link) != nil
+        }
         guard wasOurs else { return }
         advance { $0.disconnected(link) }
         metrics.counterUp.set(table.isConnected ? 1 : 0)
         logger.warning(
-            "counter connection lost", metadata: ["error": "\(error.map { "\($0)" } ?? "closed")"])
+            "counter connection lost",
+            metadata: ["error": "\(error.map(Self.reason) ?? "closed")"])
+    }
+
+    static func reason(_ error: any Error) -> String {
+        if case .frameTooLarge(let byteCount) = error as? WireError,
+            let text = UnexpectedTLS.explanation(frameByteCount: byteCount, role: .edge)
+        {
+            return text
+        }
+        return SocketFailure.reason(error)
     }
 
     private func receive(_ payload: [UInt8], _ link: LinkID, _ channel: any Channel) {
@@ -241,9 +303,10 @@ final class LeaseClient: Service {
             case .send(let link, let frame): send(frame, link)
             case .close(let link): close(link)
             case .wakeup: preconditionFailure("the table wakes requests itself")
-            case .welcomed(_, let welcome): welcomed(welcome)
+            case .welcomed(let link, let welcome): welcomed(welcome, link)
             case .policy(let new): adopt(new)
             case .windows(let windows): policy.update(windows)
+            case .counters(let nodes): learn(nodes)
             case .keyAnswer(let request, let key): keys.answer(request, key)
             case .keyUnanswered(let request): keys.unanswered(request)
             case .keysChanged: keys.forgetAll()
@@ -270,7 +333,19 @@ final class LeaseClient: Service {
         channel.close(promise: nil)
     }
 
-    private func welcomed(_ welcome: CounterFrame.Welcome) {
+    private func learn(_ nodes: [CounterNode]) {
+        state.withLock { $0.addresses.learn(nodes) }
+        changes.continuation.yield()
+        logger.info(
+            "counters known",
+            metadata: ["counters": "\(nodes.map(\.address).joined(separator: ", "))"])
+    }
+
+    private func welcomed(_ welcome: CounterFrame.Welcome, _ link: LinkID) {
+        state.withLock { state in
+            guard let address = state.places[link] else { return }
+            state.addresses.welcomed(by: welcome.counter, at: address)
+        }
         keys.connected(pepper: welcome.keyPepper)
         journal?.begin(welcome.session, pepper: welcome.keyPepper)
         metrics.counterUp.set(1)

@@ -70,6 +70,7 @@ extension Exchange {
     }
 
     private func take(_ answer: LeaseTable.Answer) {
+        countDecision(answer)
         switch answer {
         case .held(let hold):
             noteWouldRefuse(hold)
@@ -84,6 +85,13 @@ extension Exchange {
         case .tooManyNewAccounts:
             refuse(.tooManyNewAccounts(perMinute: context.settings.newAccountsPerMinuteMax))
         }
+    }
+
+    private func countDecision(_ answer: LeaseTable.Answer) {
+        // Decided again in the new period.
+        if case .expired = answer { return }
+        let metrics = context.metrics
+        (waitStarted == nil ? metrics.decidedLocally : metrics.decidedAfterWaiting).increment()
     }
 
     private func retryInNewPeriod() {

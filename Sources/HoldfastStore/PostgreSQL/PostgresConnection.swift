@@ -73,11 +73,12 @@ final class PostgresConnection: @unchecked Sendable {
     deinit { PQfinish(handle) }
 
     /// No limit may cancel a statement while it waits for the standby. A wait for a row that another
-    /// counter holds is ended by the server, which then has written nothing.
+    /// counter holds is ended by the server, which then has written nothing. Statements that are this
+    /// short gain nothing from being compiled.
     private static let sessionOptions =
         "-c statement_timeout=0 -c lock_timeout=2000 "
         + "-c idle_in_transaction_session_timeout=10000 -c search_path=pg_catalog "
-        + "-c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
+        + "-c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
 
     // MARK: - Statements
 

@@ -1,9 +1,16 @@
 import ArgumentParser
 import HoldfastEdge
 
-struct BenchmarkCommand: ParsableCommand {
+struct BenchmarkCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "benchmark", abstract: "How long a decision takes on this machine.",
+        commandName: "benchmark", abstract: "How fast this machine is at what Holdfast does.",
+        subcommands: [DecisionBenchmarkCommand.self, CounterBenchmarkCommand.self],
+        defaultSubcommand: DecisionBenchmarkCommand.self)
+}
+
+struct DecisionBenchmarkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decision", abstract: "How long a decision takes on this machine.",
         discussion: """
             Runs the code that decides on requests, warm, in this process: which caps apply, what the
             request can cost at most, and a hold on every account. Build with 'make build' first; a

@@ -3,6 +3,7 @@ import HoldfastConfig
 import HoldfastCounter
 import HoldfastEdge
 import HoldfastStore
+import HoldfastTLS
 import ServiceLifecycle
 
 struct ServeCommand: AsyncParsableCommand {
@@ -22,20 +23,27 @@ struct ServeCommand: AsyncParsableCommand {
         edgeOptions.apply(to: &config)
         try ConfigFile.require(config.requireServe())
         let node = Node(config: config, logger: try options.logger("holdfast.serve"))
-        let core = try openOrExplain { try node.openCounter(isRestored: store.restored) }
+        let credentials = try await node.credentials([.counter, .edge])
+        let core = try openOrExplain { try store.open(on: node) }
         // Other edges may join where the file says where; otherwise the counter is ours alone.
         let counterPort = BoundPort()
         let listen = config.counterListen ?? Address(host: "127.0.0.1", port: 0)
         let listener = LeaseListener(
-            host: listen.host, port: listen.port, core: core, group: node.group,
-            logger: node.logger, onBound: { counterPort.set($0) })
-        let edge = EmbeddedEdge(node: node, counterHost: listen.host, counterPort: counterPort)
-        let admin = node.admin(
-            isLive: { edge.isLive },
-            reasons: { [core.unreadyReason].compactMap { $0 } + edge.unreadyReasons },
-            counter: core)
+            host: listen.host, port: listen.port, core: core, credentials: credentials,
+            group: node.group, logger: node.logger, onBound: { counterPort.set($0) })
+        let edge = EmbeddedEdge(
+            node: node, counterHost: listen.host, counterPort: counterPort,
+            credentials: credentials)
+        let reasons: @Sendable () -> [String] = {
+            [core.unreadyReason].compactMap { $0 } + edge.unreadyReasons
+        }
+        let admin = node.admin(isLive: { edge.isLive }, reasons: reasons, counter: core)
         let reload = PolicyReload(path: options.config, core: core, logger: node.logger)
-        try await node.run([admin, reload, listener, edge])
+        let membership =
+            config.counterListen == nil
+            ? [] : node.membership(of: core, listen: listen, port: counterPort)
+        try await node.run(
+            [admin, reload, listener, edge] + membership + node.readyNotice(reasons: reasons))
     }
 }
 
@@ -63,15 +71,19 @@ struct CounterCommand: AsyncParsableCommand {
         try ConfigFile.require(config.requireCounter())
         guard let listen = config.counterListen else { return }
         let node = Node(config: config, logger: try options.logger("holdfast.counter"))
-        let core = try openOrExplain { try node.openCounter(isRestored: store.restored) }
+        let credentials = try await node.credentials([.counter])
+        let core = try openOrExplain { try store.open(on: node) }
+        let port = BoundPort()
         let listener = LeaseListener(
-            host: listen.host, port: listen.port, core: core, group: node.group,
-            logger: node.logger)
-        let admin = node.admin(
-            isLive: { true }, reasons: { [core.unreadyReason].compactMap { $0 } },
-            counter: core)
+            host: listen.host, port: listen.port, core: core, credentials: credentials,
+            group: node.group, logger: node.logger, onBound: { port.set($0) })
+        let membership = node.membership(of: core, listen: listen, port: port)
+        let reasons: @Sendable () -> [String] = { [core.unreadyReason].compactMap { $0 } }
+        let admin = node.admin(isLive: { true }, reasons: reasons, counter: core)
         let reload = PolicyReload(path: options.config, core: core, logger: node.logger)
-        try await node.run([admin, reload, listener])
+        // Stops first: no edge shall come to a counter that ends.
+        try await node.run(
+            [admin, reload, listener] + membership + node.readyNotice(reasons: reasons))
     }
 }
 
@@ -99,14 +111,17 @@ struct EdgeCommand: AsyncParsableCommand {
         }
         try ConfigFile.require(config.requireEdge())
         let node = Node(config: config, logger: try options.logger("holdfast.edge"))
+        let credentials = try await node.credentials([.edge])
         let edge = try openOrExplain {
             try EdgeService(
                 settings: node.edgeSettings(),
-                counters: config.counters.map { ($0.host, $0.port) }, registry: node.registry,
-                group: node.group, logger: node.logger)
+                counters: config.counters.map { ($0.host, $0.port) },
+                credentials: credentials, registry: node.registry, group: node.group,
+                logger: node.logger)
         }
-        let admin = node.admin(isLive: { edge.isLive }, reasons: { edge.unreadyReasons })
-        try await node.run([admin, edge])
+        let reasons: @Sendable () -> [String] = { edge.unreadyReasons }
+        let admin = node.admin(isLive: { edge.isLive }, reasons: reasons)
+        try await node.run([admin, edge] + node.readyNotice(reasons: reasons))
     }
 }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import HoldfastAdmin
 import HoldfastConfig
+import HoldfastCounter
 import HoldfastProviders
 import Logging
 
@@ -13,6 +14,17 @@ struct StoreOptions: ParsableArguments {
             lifetime before it grants anything. For one start only.
             """)
     var restored = false
+
+    @Flag(
+        help: """
+            Uses a PostgreSQL server that may lose what it has acknowledged: budget can then be \
+            granted twice. For trials, and where the storage itself is replicated.
+            """)
+    var allowUnsafeStore = false
+
+    func open(on node: Node) throws -> CounterCore {
+        try node.openCounter(isRestored: restored, isUnsafeAllowed: allowUnsafeStore)
+    }
 }
 
 /// What commands that proxy requests take.

@@ -27,12 +27,21 @@ final class Load: Sendable {
     private static let busyInARow = 5
 
     private let egress: Egress
+    private let makeRequest: @Sendable (Call, _ port: Int) -> EgressRequest
     private let ports: [Int]
     private let seed: UInt64
     private let state = Mutex(Tally())
 
     init(site: Site, edges: [Node], seed: UInt64) {
         egress = site.egress
+        makeRequest = { $0.request(port: $1) }
+        ports = edges.map(\.port)
+        self.seed = seed
+    }
+
+    init(caller: TLSCaller, edges: [Node], seed: UInt64) {
+        egress = caller.egress
+        makeRequest = { TLSCaller.request($0, port: $1) }
         ports = edges.map(\.port)
         self.seed = seed
     }
@@ -71,7 +80,7 @@ final class Load: Sendable {
     private func send(_ call: Call, port: Int) async -> Int? {
         state.withLock { $0.sent += 1 }
         do {
-            let response = CallResponse(try await egress.fetch(call.request(port: port)))
+            let response = CallResponse(try await egress.fetch(makeRequest(call, port)))
             state.withLock { $0.count(response) }
             return response.status
         } catch {

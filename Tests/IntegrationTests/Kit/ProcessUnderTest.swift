@@ -22,8 +22,13 @@ final class ProcessUnderTest: Sendable {
         return root.appendingPathComponent(".build/debug/holdfast")
     }()
 
-    /// - Parameter number: makes the file names unique where a name is used again.
-    init(name: String, number: Int, arguments: [String], directory: URL) throws {
+    /// - Parameters:
+    ///   - number: makes the file names unique where a name is used again.
+    ///   - environment: variables besides ours.
+    init(
+        name: String, number: Int, arguments: [String], environment: [String: String] = [:],
+        directory: URL
+    ) throws {
         self.name = name
         outputFile = directory.appendingPathComponent("\(number)-\(name).out")
         errorFile = directory.appendingPathComponent("\(number)-\(name).log")
@@ -31,6 +36,8 @@ final class ProcessUnderTest: Sendable {
         process = Process()
         process.executableURL = Self.binary
         process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment
+            .merging(environment) { _, added in added }
         process.currentDirectoryURL = directory
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = try FileHandle(forWritingTo: outputFile)

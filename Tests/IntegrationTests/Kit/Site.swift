@@ -25,11 +25,13 @@ final class Site: Sendable {
 
     // MARK: - Processes
 
-    func start(_ arguments: [String]) throws -> ProcessUnderTest {
+    func start(
+        _ arguments: [String], environment: [String: String] = [:]
+    ) throws -> ProcessUnderTest {
         let number = processes.withLock { $0.count }
         let process = try ProcessUnderTest(
             name: arguments.first ?? "holdfast", number: number, arguments: arguments,
-            directory: directory)
+            environment: environment, directory: directory)
         processes.withLock { $0.append(process) }
         return process
     }
@@ -145,6 +147,8 @@ struct SiteConfig {
     var caps: [String]
     var limits = ""
     var store = "sqlite:holdfast.db"
+    /// Callers are shown the certificate that `SelfSigned.write` has put into the directory.
+    var hasTLS = false
 
     init(provider port: Int, caps: [String], limits: String = "", providerSettings: String = "") {
         openAIPort = port
@@ -165,7 +169,7 @@ struct SiteConfig {
         listen: 127.0.0.1:0
         admin: { listen: 127.0.0.1:0 }
         counter: { listen: 127.0.0.1:0 }
-        store: \(store)
+        store: \(store)\(hasTLS ? "\ntls: { certificate: tls.crt, key: tls.key }" : "")
         providers:
           openai:
             { api_key: "\(Secrets.openAI)", base_url: "http://127.0.0.1:\(openAIPort)"\(more) }

@@ -11,8 +11,12 @@ struct StreamedCall {
     private(set) var isComplete = false
 
     init(_ call: Call, to node: Node) {
+        self.init(call.request(port: node.port), through: node.site.egress)
+    }
+
+    init(_ request: EgressRequest, through egress: Egress) {
         let (stream, continuation) = AsyncStream.makeStream(of: EgressEvent.self)
-        transfer = node.site.egress.start(call.request(port: node.port)) { event in
+        transfer = egress.start(request) { event in
             continuation.yield(event)
             switch event {
             case .end, .failed: continuation.finish()

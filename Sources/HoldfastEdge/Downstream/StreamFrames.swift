@@ -1,0 +1,59 @@
+import NIOCore
+import NIOHPACK
+import NIOHTTP1
+import NIOHTTP2
+
+/// Ends the stream at once, in both directions. What waits to be written is dropped.
+struct StreamReset: Sendable {
+    let code: HTTP2ErrorCode
+}
+
+/// What a stream of HTTP/2 has and a message of HTTP/1 has not: a look at the headers before they are
+/// translated, and resets.
+final class StreamFrames: ChannelInboundHandler, ChannelOutboundHandler {
+    typealias InboundIn = HTTP2Frame.FramePayload
+    typealias InboundOut = HTTP2Frame.FramePayload
+    typealias OutboundIn = HTTP2Frame.FramePayload
+    typealias OutboundOut = HTTP2Frame.FramePayload
+
+    private let headerByteCountMax: Int
+    private let headerCountMax = NIOHTTPDecoderLimitConfiguration().maxHeaderFieldCount
+    private var isRefused = false
+
+    init(headerByteCountMax: Int) {
+        self.headerByteCountMax = headerByteCountMax
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isRefused { return }
+        guard case .headers(var frame) = unwrapInboundIn(data) else {
+            return context.fireChannelRead(data)
+        }
+        guard fits(frame.headers) else {
+            isRefused = true
+            return context.fireErrorCaught(HTTPParserError.headerOverflow)
+        }
+        // Optional beside `host`, and the codec does not do without.
+        if frame.headers.contains(name: ":path"), !frame.headers.contains(name: ":authority") {
+            let host = frame.headers.first(name: "host") ?? ""
+            frame.headers.add(name: ":authority", value: host)
+        }
+        context.fireChannelRead(wrapInboundOut(.headers(frame)))
+    }
+
+    private func fits(_ headers: HPACKHeaders) -> Bool {
+        guard headers.count <= headerCountMax else { return false }
+        var byteCount = 0
+        for (name, value, _) in headers { byteCount += name.utf8.count + value.utf8.count }
+        return byteCount <= headerByteCountMax
+    }
+
+    func triggerUserOutboundEvent(
+        context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?
+    ) {
+        guard let reset = event as? StreamReset else {
+            return context.triggerUserOutboundEvent(event, promise: promise)
+        }
+        context.writeAndFlush(wrapOutboundOut(.rstStream(reset.code)), promise: promise)
+    }
+}

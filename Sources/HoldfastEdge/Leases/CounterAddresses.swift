@@ -1,0 +1,69 @@
+import HoldfastCore
+import Synchronization
+
+/// Which counters this edge should be connected to: those named at start, and those that counters
+/// have told it of.
+///
+/// One counter can have several addresses (its own, and that of a load balancer or of a name that
+/// stands for all of them). A counter keeps one connection of an edge, so the edge keeps one, too.
+struct CounterAddresses {
+    private let seeds: [CounterAddress]
+    private var told: [CounterAddress] = []
+    /// Which counter answered there last.
+    private var names: [CounterAddress: String] = [:]
+    private var connected: [CounterAddress: String] = [:]
+
+    init(seeds: [CounterAddress]) {
+        self.seeds = seeds
+    }
+
+    /// Each once, those named at start first.
+    var wanted: [CounterAddress] { seeds + told.filter { !seeds.contains($0) } }
+
+    /// A counter has said which there are. An empty list is no news: a counter alone tells nobody.
+    mutating func learn(_ nodes: [CounterNode]) {
+        guard !nodes.isEmpty else { return }
+        told = []
+        for address in nodes.compactMap({ CounterAddress($0.address) }) where !told.contains(address) {
+            told.append(address)
+        }
+    }
+
+    mutating func welcomed(by counter: String, at address: CounterAddress) {
+        names[address] = counter
+        connected[address] = counter
+    }
+
+    mutating func disconnected(from address: CounterAddress) { connected[address] = nil }
+
+    /// What answered there last is connected under another address, and would hang up on that one.
+    func isDuplicate(_ address: CounterAddress) -> Bool {
+        guard let name = names[address] else { return false }
+        return connected.contains { $0.key != address && $0.value == name }
+    }
+}
+
+/// A host name or IP address, and a port.
+struct CounterAddress: Hashable, Sendable, CustomStringConvertible {
+    var host: String
+    var port: Int
+
+    init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// `10.0.0.7:7070` or `[fd00::7]:7070`; `nil` for anything else.
+    init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+            (1...65_535).contains(port)
+        else { return nil }
+        let host = text[..<colon]
+        let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+        guard !host.isEmpty, isBracketed || !host.contains(":") else { return nil }
+        self.init(
+            host: String(isBracketed ? host.dropFirst().dropLast() : host), port: port)
+    }
+
+    var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
