@@ -1,9 +1,9 @@
 # Verbs for people and CI. Bare `make` lists them. No logic here: it lives in dev/ and in swift.
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster build test chaos sim sim-long planted model coverage fuzz lint format generate bench ci clean
+.PHONY: help demo cluster build test chaos sim sim-long planted model coverage fuzz bench-counter lint format generate bench ci clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Watch a spending cap hold: fake provider, real edge, no API key needed.
 	@dev/bootstrap
@@ -55,6 +55,10 @@ generate: ## Write the generated code again from protos/.
 bench: ## Measure the in-process decision: the engine alone, then the whole path.
 	swift run --configuration release --package-path Benchmarks decision
 	swift build --configuration release --product holdfast && .build/release/holdfast benchmark
+
+bench-counter: ## What a counter commits into SQLite and PostgreSQL, beside Redis.
+	@dev/bootstrap tests
+	swift build --configuration release --product holdfast && dev/bench-counter
 
 ci: lint test ## Exactly what CI runs.
 

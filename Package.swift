@@ -141,7 +141,8 @@ let tests: [Target] = [
         name: "HoldfastEdgeTests",
         dependencies: [
             "HoldfastEdge", "HoldfastProviders", "HoldfastLedger", "HoldfastCore", "HoldfastWire",
-            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", nioCore, nioHPACK,
+            "HoldfastEgress", "HoldfastAdmin", "HoldfastTransport", "HoldfastTLS", nioCore,
+            nioHPACK,
             nioHTTP1, nioHTTP2, nioPosix, nioEmbedded, logging,
         ]),
     .testTarget(

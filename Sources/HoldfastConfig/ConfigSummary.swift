@@ -16,7 +16,10 @@ extension Config {
                 ["counter", counterListen?.description ?? ""],
                 ["reached at", counterAdvertise?.description ?? ""],
                 ["edge quota", edgeQuotaText],
-                ["node tls", nodeTLS?.certificate ?? (allowsPlaintextNodes ? "off: plain text" : "")],
+                [
+                    "node tls",
+                    nodeTLS?.certificate ?? (allowsPlaintextNodes ? "off: plain text" : ""),
+                ],
                 ["journal", journal ?? ""],
                 ["counters", counters.map(\.description).joined(separator: ", ")],
             ].filter { !$0[1].isEmpty })

@@ -82,6 +82,8 @@ public struct AccountKey: Hashable, Sendable {
     public let period: PeriodKind
     public let periodID: Int64
     public let values: [String]
+    /// Made once: a counter looks an account up a dozen times for each report.
+    private let hash: Int
 
     public init(
         cap: String, unit: CapUnit, period: PeriodKind, periodID: Int64, values: [String]
@@ -91,13 +93,34 @@ public struct AccountKey: Hashable, Sendable {
         self.period = period
         self.periodID = periodID
         self.values = values
+        var hasher = Hasher()
+        hasher.combine(periodID)
+        Self.combine(cap, into: &hasher)
+        for value in values { Self.combine(value, into: &hasher) }
+        hash = hasher.finalize()
     }
 
     /// `cap|usd|day|20778|value|…`, with `%`, `|` and control characters percent-encoded: the form
     /// in which the key is stored and sent.
     public var text: String {
-        ([cap, unit.name, period.name, String(periodID)] + values)
-            .map(Self.escape).joined(separator: "|")
+        String(decoding: textBytes, as: UTF8.self)
+    }
+
+    /// The UTF-8 of `text`.
+    public var textBytes: [UInt8] {
+        var out: [UInt8] = []
+        out.reserveCapacity(
+            40 + cap.utf8.count + values.reduce(0) { $0 + $1.utf8.count + 1 })
+        Self.appendEscaped(cap, to: &out)
+        for part in [unit.name, period.name, String(periodID)] {
+            out.append(UInt8(ascii: "|"))
+            out += part.utf8
+        }
+        for value in values {
+            out.append(UInt8(ascii: "|"))
+            Self.appendEscaped(value, to: &out)
+        }
+        return out
     }
 
     public init?(text: String) {
@@ -124,15 +147,14 @@ public struct AccountKey: Hashable, Sendable {
     // while the store and the other processes see two texts: one account here would be two there.
 
     public static func == (left: AccountKey, right: AccountKey) -> Bool {
-        left.periodID == right.periodID && left.unit == right.unit && left.period == right.period
+        left.hash == right.hash && left.periodID == right.periodID && left.unit == right.unit
+            && left.period == right.period
             && left.values.count == right.values.count && areSameBytes(left.cap, right.cap)
             && zip(left.values, right.values).allSatisfy(areSameBytes)
     }
 
     public func hash(into hasher: inout Hasher) {
-        hasher.combine(periodID)
-        Self.combine(cap, into: &hasher)
-        for value in values { Self.combine(value, into: &hasher) }
+        hasher.combine(hash)
     }
 
     private static func areSameBytes(_ left: String, _ right: String) -> Bool {
@@ -147,19 +169,20 @@ public struct AccountKey: Hashable, Sendable {
         text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 
-    private static func escape(_ text: String) -> String {
-        var out: [UInt8] = []
-        let hex = Array("0123456789ABCDEF".utf8)
+    private static let hexDigits = Array("0123456789ABCDEF".utf8)
+
+    private static func appendEscaped(_ text: String, to out: inout [UInt8]) {
         for byte in text.utf8 {
             if byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%")
                 || byte == UInt8(ascii: "|")
             {
-                out += [UInt8(ascii: "%"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]
+                out += [
+                    UInt8(ascii: "%"), hexDigits[Int(byte >> 4)], hexDigits[Int(byte & 15)],
+                ]
             } else {
                 out.append(byte)
             }
         }
-        return String(decoding: out, as: UTF8.self)
     }
 
     private static func unescape(_ text: Substring) -> String? {

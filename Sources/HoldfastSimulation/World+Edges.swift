@@ -337,7 +337,8 @@ extension World {
             case .ended:
                 if edges[index].flights.isEmpty { edgeDrained(index, edges[index].life) }
             case .refused: crashAndRestart(index)
-            case .welcomed, .keyAnswer, .keyUnanswered, .keysChanged, .recalled, .rejected, .counters:
+            case .welcomed, .keyAnswer, .keyUnanswered, .keysChanged, .recalled, .rejected,
+                .counters:
                 break
             }
         }

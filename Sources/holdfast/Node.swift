@@ -60,7 +60,8 @@ struct Node {
     }
 
     /// - Parameter isRestored: the store is older than what it has acknowledged, see `SQLiteStore`.
-    func openCounter(isRestored: Bool = false, isUnsafeAllowed: Bool = false) throws -> CounterCore {
+    func openCounter(isRestored: Bool = false, isUnsafeAllowed: Bool = false) throws -> CounterCore
+    {
         let opening = StoreOpening(config: config, logger: logger)
         let store = try opening.open(isRestored: isRestored, isUnsafeAllowed: isUnsafeAllowed)
         let logger = logger

@@ -189,7 +189,8 @@ import Testing
         #expect(loaded.damaged == [keys[1]: "its checksum is wrong"])
     }
 
-    @Test func `a row that another transaction holds is given up, and nothing was written`() throws {
+    @Test func `a row that another transaction holds is given up, and nothing was written`() throws
+    {
         let location = try newLocation()
         let store = try PostgresStore(location, options: unsafe)
         _ = try store.commit(StoreBatch(puts: [put(key(), spent: 1)]))
@@ -206,7 +207,8 @@ import Testing
         #expect(again.versions == [key(): 2])
     }
 
-    @Test func `counters that write the same accounts in any order do not block each other`() throws {
+    @Test func `counters that write the same accounts in any order do not block each other`() throws
+    {
         let location = try newLocation()
         let keys = (0..<40).map { key("cap\($0)") }
         let first = try PostgresStore(location, options: unsafe)

@@ -74,7 +74,8 @@ final class LocalPostgres: Sendable {
     }
 
     @discardableResult
-    func psql(_ server: Server = .primary, _ sql: String, database: String? = nil) throws -> String {
+    func psql(_ server: Server = .primary, _ sql: String, database: String? = nil) throws -> String
+    {
         try run(
             ["psql", directory.path, server.rawValue, "-qAtc", sql]
                 + (database.map { ["-d", $0] } ?? []))

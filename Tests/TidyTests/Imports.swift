@@ -48,7 +48,9 @@ enum Imports {
         guard let rule = rules[target] else {
             return "the target \(target) has no row in Imports.rules"
         }
-        let isOurs = module.hasPrefix("Holdfast") || module == "holdfast" || ["CCurl", "CPostgres"].contains(module)
+        let isOurs =
+            module.hasPrefix("Holdfast") || module == "holdfast"
+            || ["CCurl", "CPostgres"].contains(module)
         if isOurs ? rule.holdfast.contains(module) : rule.others?.contains(module) ?? true {
             return nil
         }

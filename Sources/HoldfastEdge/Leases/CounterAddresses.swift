@@ -24,7 +24,8 @@ struct CounterAddresses {
     mutating func learn(_ nodes: [CounterNode]) {
         guard !nodes.isEmpty else { return }
         told = []
-        for address in nodes.compactMap({ CounterAddress($0.address) }) where !told.contains(address) {
+        for address in nodes.compactMap({ CounterAddress($0.address) })
+        where !told.contains(address) {
             told.append(address)
         }
     }
@@ -55,7 +56,8 @@ struct CounterAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// `10.0.0.7:7070` or `[fd00::7]:7070`; `nil` for anything else.
     init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+        guard let colon = text.lastIndex(of: ":"),
+            let port = Int(text[text.index(after: colon)...]),
             (1...65_535).contains(port)
         else { return nil }
         let host = text[..<colon]

@@ -38,22 +38,40 @@ extension AccountLedger {
             for session in queue where markUnmet(session) { told.append(session) }
         }
         assertConservation(context, before: exposureBefore)
-        var seen: [SessionID] = []
-        for session in told where !seen.contains(session) && context.reaches(session) {
-            seen.append(session)
-            actions.append(.tell(session, standing(for: session, context)))
+        var seen: Set<SessionID> = []
+        let sums = Sums(self, context)
+        for session in told where context.reaches(session) && seen.insert(session).inserted {
+            actions.append(.tell(session, standing(for: session, sums, context)))
         }
         return actions
     }
 
+    /// The same for all who are told.
+    private struct Sums {
+        let spent: Amount
+        let held: Amount
+        let exposure: Amount
+
+        init(_ ledger: AccountLedger, _ context: Context) {
+            spent = ledger.totalSpent(context)
+            held = ledger.totalHeld(context)
+            exposure = ledger.exposure
+        }
+    }
+
     /// The account as one session sees it.
     public func standing(for session: SessionID, _ context: Context) -> LeaseGrant {
+        standing(for: session, Sums(self, context), context)
+    }
+
+    private func standing(
+        for session: SessionID, _ sums: Sums, _ context: Context
+    ) -> LeaseGrant {
         let line = line(of: session)
         return LeaseGrant(
             granted: line?.granted ?? .zero, released: line?.released ?? .zero,
-            spent: line?.spent ?? .zero, totalSpent: totalSpent(context),
-            totalHeld: totalHeld(context),
-            exposure: exposure, limit: context.limit, isCentral: isCentral || !queue.isEmpty,
+            spent: line?.spent ?? .zero, totalSpent: sums.spent, totalHeld: sums.held,
+            exposure: sums.exposure, limit: context.limit, isCentral: isCentral || !queue.isEmpty,
             isFrozen: isFrozen, isClosed: !context.isOpen,
             isLearning: context.isLearning, unmetWish: line?.unmetWish ?? 0)
     }

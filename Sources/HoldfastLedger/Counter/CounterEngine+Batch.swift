@@ -236,13 +236,15 @@ extension CounterEngine {
                 || batch.learnedGeneration != nil
         else { return nil }
         var puts: [StoreBatch.Put] = []
+        puts.reserveCapacity(keys.count)
         var reporting: [SessionID] = []
+        var known: Set<SessionID> = []
         for key in keys {
             guard let account = batch.puts[key], let cached = accounts[key] else {
                 preconditionFailure("what is written has been decided")
             }
             puts.append(.init(key: key, expected: cached.version, account: account))
-            for session in concerned(by: key) where !reporting.contains(session) {
+            for session in concerned(by: key) where known.insert(session).inserted {
                 reporting.append(session)
             }
         }

@@ -108,7 +108,8 @@ final class PostgresConnection: @unchecked Sendable {
     }
 
     /// One statement that is not prepared, with texts for parameters.
-    func query(_ sql: String, _ parameters: PostgresParameters = PostgresParameters()) throws(Failure)
+    func query(_ sql: String, _ parameters: PostgresParameters = PostgresParameters())
+        throws(Failure)
         -> PostgresRows
     {
         let isSent = parameters.withPointers { values, lengths, formats in

@@ -39,6 +39,16 @@ final class PostgresOpening: Sendable {
         _ = try connect()
     }
 
+    func beginGeneration() throws(StoreError) {
+        try explain { () throws(Problem) in
+            let connection = try open()
+            let mark = try checkMark(connection)
+            try begin(connection, from: mark, history: mark.history)
+            let current = try checkMark(connection).generation
+            newestGeneration.withLock { $0 = max($0, current) }
+        }
+    }
+
     func connect() throws(StoreError) -> PostgresConnection {
         try explain { () throws(Problem) in
             let connection = try open()
@@ -179,9 +189,16 @@ final class PostgresOpening: Sendable {
             try begin(connection, from: mark, history: history)
         }
         let current = try checkMark(connection).generation
-        let newest = newestGeneration.withLock { newest in
+        let (known, newest) = newestGeneration.withLock { newest in
+            let known = newest
             newest = max(newest, current)
-            return newest
+            return (known, newest)
+        }
+        // Said once, as a failure: whoever asks next must ask for the generation first.
+        guard known == 0 || current <= known else {
+            throw .unusable(
+                .unavailable(
+                    "\(location.name) has begun generation \(current): it may have lost writes."))
         }
         guard current == newest else {
             throw .unusable(

@@ -113,6 +113,14 @@ struct PostgresStatement: Sendable {
             ON CONFLICT (id) DO NOTHING
             """)
 
+    /// Issued by another database of the same store.
+    static let keepSession = PostgresStatement(
+        name: "keep_session",
+        sql: """
+            INSERT INTO holdfast.session (id, edge, opened_at, seen_at)
+            VALUES ($1::bigint, $2::bytea, $3::bigint, $3::bigint) ON CONFLICT (id) DO NOTHING
+            """)
+
     static let session = PostgresStatement(
         name: "session", sql: "SELECT \(sessionColumns) FROM holdfast.session WHERE id = $1")
 
@@ -196,7 +204,8 @@ struct PostgresStatement: Sendable {
 
     static let all: [PostgresStatement] = [
         begin, commit, rollback, update, insert, load, scan, scanPeriod, lockReporting, lockClosing,
-        closeSessions, seen, openSession, adoptSession, session, sessions, raiseFloor, clockFloor,
+        closeSessions, seen, openSession, adoptSession, keepSession, session, sessions, raiseFloor,
+        clockFloor,
         learned, generation, record, records, secret, keepSecret, barrier, meet, nodes, leave,
     ]
 

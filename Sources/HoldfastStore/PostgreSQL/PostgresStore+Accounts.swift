@@ -5,13 +5,14 @@ import Synchronization
 extension PostgresStore {
     public func load(_ keys: [AccountKey]) throws(StoreError) -> LoadResult {
         var parameters = PostgresParameters()
-        let texts = keys.map { Array($0.text.utf8) }
+        let texts = keys.map { $0.textBytes }
         parameters.add(texts)
         let command = PostgresConnection.Command(statement: .load, parameters: parameters)
         let rows = try isInDoubt.load(ordering: .acquiring) ? readKept(command) : read(command)[0]
         var result = LoadResult()
         for row in 0..<rows.count {
-            guard let number = rows.integer(row, 0), let version = rows.integer(row, 1), version > 0,
+            guard let number = rows.integer(row, 0), let version = rows.integer(row, 1),
+                version > 0,
                 let value = rows.bytes(row, 2)
             else { throw .corrupt("\(location.name): a row of an account has no version") }
             let index = Int(number) - 1

@@ -87,7 +87,7 @@ struct BatchPlan {
 
     init(_ batch: StoreBatch, clockSlot: Int64) {
         self.batch = batch
-        keys = batch.puts.map { Array($0.key.text.utf8) }
+        keys = batch.puts.map { $0.key.textBytes }
         let reporting = Set(batch.reporting).compactMap { Int64(exactly: $0.rawValue) }.sorted()
         isEveryReporterPossible = reporting.count == Set(batch.reporting).count
         if !reporting.isEmpty { add(.lockReporting, .reporting) { $0.add(reporting) } }
@@ -193,7 +193,9 @@ struct BatchPlan {
                 }
             case .updates:
                 for row in 0..<rows.count {
-                    if let number = rows.integer(row, 0) { written.insert(updates[Int(number) - 1]) }
+                    if let number = rows.integer(row, 0) {
+                        written.insert(updates[Int(number) - 1])
+                    }
                 }
             case .inserts:
                 if rows.count == inserts.count {

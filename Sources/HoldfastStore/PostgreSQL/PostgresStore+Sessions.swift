@@ -38,6 +38,16 @@ extension PostgresStore {
         _ = try write([.init(statement: .adoptSession, parameters: parameters)])
     }
 
+    /// A session that another database of the same store has issued. Does nothing when it is known.
+    func keepSession(_ id: SessionID, edge: String, at time: UnixTime) throws(StoreError) {
+        guard let row = Int64(exactly: id.rawValue) else { return }
+        var parameters = PostgresParameters()
+        parameters.add(row)
+        parameters.add(edge)
+        parameters.add(time.seconds)
+        _ = try write([.init(statement: .keepSession, parameters: parameters)])
+    }
+
     public func session(_ id: SessionID) throws(StoreError) -> SessionRecord? {
         guard let row = Int64(exactly: id.rawValue) else { return nil }
         var parameters = PostgresParameters()

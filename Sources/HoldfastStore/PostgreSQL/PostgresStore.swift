@@ -48,6 +48,7 @@ public final class PostgresStore: AccountStore {
     let location: Location
     let options: Options
     let pool: PostgresPool
+    private let opening: PostgresOpening
     /// The row of `clock` that this store writes.
     let clockSlot: Int64
     /// After a commit with unknown outcome, until a later one has been kept.
@@ -71,9 +72,13 @@ public final class PostgresStore: AccountStore {
         self.options = options
         clockSlot = Int64.random(in: 0..<PostgresSchema.clockSlotCount)
         let opening = PostgresOpening(location: location, options: options, time: time)
+        self.opening = opening
         pool = PostgresPool(name: location.name) { () throws(StoreError) in try opening.connect() }
         try opening.prepare(isRestored: isRestored)
     }
+
+    /// Another database of the same store may have lost writes.
+    func beginGeneration() throws(StoreError) { try opening.beginGeneration() }
 
     public func close() { pool.close() }
 

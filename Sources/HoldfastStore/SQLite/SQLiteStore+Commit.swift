@@ -59,7 +59,7 @@ extension SQLiteStore {
                 result.conflicts.append(put.key)
                 continue
             }
-            let key = Array(put.key.text.utf8)
+            let key = put.key.textBytes
             let version = put.expected + 1
             let value = Data(AccountRecord.encode(put.account, key: key, version: version))
             if expected == 0 {

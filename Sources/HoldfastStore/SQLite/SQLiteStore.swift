@@ -78,7 +78,7 @@ public final class SQLiteStore: AccountStore {
                 sql: "SELECT key, version, value FROM account WHERE key = ?")
             var result = LoadResult()
             for key in keys {
-                let arguments: StatementArguments = [Data(key.text.utf8)]
+                let arguments: StatementArguments = [Data(key.textBytes)]
                 guard let row = try Row.fetchOne(select, arguments: arguments) else { continue }
                 do throws(AccountRecord.Damage) {
                     result.found[key] = try AccountRow(row).decoded()

@@ -29,6 +29,27 @@ enum ChaosFault: Sendable {
         return false
     }
 
+    /// Whether the store must have failed for a counter, or the fault was none.
+    var failsStore: Bool {
+        switch self {
+        case .primaryKilled, .primaryPaused, .primaryStopped, .failover, .diskFull: true
+        case .storeLinks(.cut, _), .storeLinks(.blackHole, _): true
+        case .edgeKilled, .counterKilled, .edgePaused, .counterPaused, .standbyKilled, .edgeLinks,
+            .storeLinks:
+            false
+        }
+    }
+
+    /// Whether edges must have lost a counter.
+    var losesCounter: Bool {
+        switch self {
+        case .counterKilled, .edgeLinks(.cut, _), .edgeLinks(.blackHole, _): true
+        case .edgeKilled, .edgePaused, .counterPaused, .primaryKilled, .primaryPaused,
+            .primaryStopped, .standbyKilled, .failover, .edgeLinks, .storeLinks, .diskFull:
+            false
+        }
+    }
+
     /// The counters listen for a lease's lifetime before they grant again.
     var isFailover: Bool {
         if case .failover = self { return true }

@@ -142,33 +142,46 @@ struct ChaosRun: Sendable {
             (scenario.killsEdge || tally.broken == 0, "\(tally.broken) requests broke"),
             (row.recovery != nil, "no new budget within \(scenario.recoveryMax)"),
             (row.frozen == 0, "\(row.frozen) accounts are frozen"),
-            (try await overrun() == 0, "an edge has charged more than a hold"),
+            (
+                try await sum("holdfast_overrun_usd_total", of: chaos.edges) == 0,
+                "an edge has charged more than a hold"
+            ),
             (
                 row.servedMeanwhile > 0 || !scenario.mustServeMeanwhile,
                 "nothing was served meanwhile"
             ),
         ]
         row.problems += conditions.filter { !$0.holds }.map(\.text)
+        try await judgeFaults(&row)
         try await judgeBooks(&row)
     }
 
     private func frozen() async throws -> Int {
-        var count = 0.0
-        for counter in chaos.counters {
-            let metric = try await counter.metric("holdfast_counter_frozen_accounts_total")
-            count += metric.flatMap(Double.init) ?? .infinity
-        }
+        let count = try await sum("holdfast_counter_frozen_accounts_total", of: chaos.counters)
         let accounts = try await chaos.counters[0].accounts()
         return Int(count) + accounts.count { $0.status == "frozen" }
     }
 
-    private func overrun() async throws -> Double {
+    private func sum(_ metric: String, of nodes: [Node]) async throws -> Double {
         var sum = 0.0
-        for edge in chaos.edges {
-            let metric = try await edge.metric("holdfast_overrun_usd_total")
-            sum += metric.flatMap(Double.init) ?? .infinity
+        for node in nodes {
+            sum += try #require(try await node.metric(metric).flatMap(Double.init))
         }
         return sum
+    }
+
+    /// A fault that nobody has noticed was none.
+    private func judgeFaults(_ row: inout ChaosRow) async throws {
+        if scenario.faults.contains(where: \.failsStore),
+            try await sum("holdfast_counter_store_failures_total", of: chaos.counters) == 0
+        {
+            row.problems.append("the store never failed")
+        }
+        if scenario.faults.contains(where: \.losesCounter),
+            chaos.edges.allSatisfy({ $0.process.events("counter connection lost").isEmpty })
+        {
+            row.problems.append("no edge ever lost a counter")
+        }
     }
 
     /// Our books equal the bill; for killed edges they may say more, never less.

@@ -1,0 +1,130 @@
+import Dispatch
+import HoldfastCore
+public import HoldfastLedger
+import Synchronization
+
+extension ShardedStore {
+    public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
+        let parts = split(batch)
+        // Whoever closes a session folds its accounts first, and is asked about it in the first
+        // database: so that one is the last.
+        let results =
+            batch.isAllOrNothing || batch.learnedGeneration != nil
+            ? inTurn(parts) : atOnce(parts)
+        return try merged(results, of: batch, parts)
+    }
+
+    private struct Part {
+        var index: Int
+        var batch: StoreBatch
+    }
+
+    private typealias PartResult = Result<CommitResult, StoreError>
+
+    /// What is not an account's concerns all databases, or the first. In the order of inTurn.
+    private func split(_ batch: StoreBatch) -> [Part] {
+        var parts = shards.indices.map { index in
+            Part(
+                index: index,
+                batch: StoreBatch(
+                    closedSessions: batch.closedSessions,
+                    seenSessions: index == 0 ? batch.seenSessions : [],
+                    learnedGeneration: learned(batch.learnedGeneration, at: index)))
+        }
+        for put in batch.puts { parts[index(of: put.key)].batch.puts.append(put) }
+        for record in batch.records {
+            parts[index(of: record.account)].batch.records.append(record)
+        }
+        for index in parts.indices {
+            let isEmpty = parts[index].batch == StoreBatch()
+            guard !isEmpty || index == 0 && batch.puts.isEmpty else { continue }
+            parts[index].batch.reporting = batch.reporting
+            parts[index].batch.clockFloor = batch.clockFloor
+        }
+        return (parts.dropFirst() + parts.prefix(1)).filter { $0.batch != StoreBatch() }
+    }
+
+    private func learned(_ generation: UInt64?, at index: Int) -> UInt64? {
+        guard let generation else { return nil }
+        guard index > 0 else { return generation }
+        return generations.withLock { $0[generation]?[index] }
+    }
+
+    /// Nothing is tried any more after the first that was not written.
+    private func inTurn(_ parts: [Part]) -> [PartResult] {
+        var results: [PartResult] = []
+        for part in parts {
+            let result = commit(part)
+            results.append(result)
+            guard case .success(let written) = result, written.conflicts.isEmpty,
+                written.closedSessions.isEmpty
+            else { break }
+        }
+        return results
+    }
+
+    private func atOnce(_ parts: [Part]) -> [PartResult] {
+        guard parts.count > 1 else { return parts.map { commit($0) } }
+        let results = Mutex<[Int: PartResult]>([:])
+        DispatchQueue.concurrentPerform(iterations: parts.count) { number in
+            let result = commit(parts[number])
+            results.withLock { $0[number] = result }
+        }
+        return results.withLock { results in parts.indices.compactMap { results[$0] } }
+    }
+
+    private func commit(_ part: Part) -> PartResult {
+        Result { () throws(StoreError) in
+            let shard = shards[part.index]
+            let result = try shard.commit(part.batch)
+            guard part.index > 0, !result.closedSessions.isEmpty else { return result }
+            // Issued while this database was away, perhaps: then it has not heard of them.
+            var isIntroduced = false
+            for id in result.closedSessions where try shard.session(id) == nil {
+                guard let record = try home.session(id), record.closedAt == nil else { continue }
+                try shard.keepSession(id, edge: record.edge, at: record.openedAt)
+                isIntroduced = true
+            }
+            return isIntroduced ? try shard.commit(part.batch) : result
+        }
+    }
+
+    private func merged(
+        _ results: [PartResult], of batch: StoreBatch, _ parts: [Part]
+    ) throws(StoreError) -> CommitResult {
+        var merged = CommitResult()
+        var failure: StoreError?
+        var isAnyWritten = false
+        for result in results {
+            switch result {
+            case .success(let part):
+                merged.versions.merge(part.versions) { first, _ in first }
+                merged.closedSessions += part.closedSessions.filter {
+                    !merged.closedSessions.contains($0)
+                }
+                merged.clockFloor = max(merged.clockFloor, part.clockFloor)
+                isAnyWritten = isAnyWritten || part.closedSessions.isEmpty
+            case .failure(let error): failure = failure ?? error
+            }
+        }
+        if let failure {
+            // Some is written and some is not: as with an interrupted commit, the store has to be
+            // asked what it has.
+            guard isAnyWritten, !failure.isUnknown else { throw failure }
+            throw .interrupted("\(failure)")
+        }
+        guard merged.closedSessions.isEmpty else { return merged }
+        // What was not tried is read and decided again, like a conflict.
+        merged.conflicts = batch.puts.map(\.key).filter { merged.versions[$0] == nil }
+        return merged
+    }
+}
+
+extension StoreError {
+    fileprivate var isUnknown: Bool {
+        switch self {
+        case .interrupted, .outcomeUnknown: true
+        default: false
+        }
+    }
+}
