@@ -45,9 +45,12 @@ package struct CertificateAuthority: Sendable {
     ) throws -> (authority: CertificateAuthority, files: Issued) {
         let signingKey = P256.Signing.PrivateKey()
         let key = Certificate.PrivateKey(signingKey)
+        let identifier = SubjectKeyIdentifier(hash: key.publicKey)
+        // Two authorities of a cluster must have two names, in messages too.
+        let number = identifier.keyIdentifier.prefix(4).map { hexadecimal($0) }.joined()
         let name = try DistinguishedName {
             OrganizationName("Holdfast")
-            CommonName("authority of \(cluster)")
+            CommonName("authority \(number) of \(cluster)".commonName)
         }
         let end = start + TimeInterval(days) * 86_400
         let certificate = try Certificate(
@@ -57,7 +60,7 @@ package struct CertificateAuthority: Sendable {
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
                 Critical(KeyUsage(keyCertSign: true, cRLSign: true))
-                SubjectKeyIdentifier(hash: key.publicKey)
+                identifier
                 SubjectAlternativeNames([
                     .uniformResourceIdentifier(NodeIdentity.scheme + cluster)
                 ])
@@ -111,7 +114,7 @@ package struct CertificateAuthority: Sendable {
             issuer: certificate.subject,
             subject: try DistinguishedName {
                 OrganizationName("Holdfast")
-                CommonName(name)
+                CommonName(name.commonName)
             },
             extensions: try extensions(for: identity, publicKey), issuerPrivateKey: key)
         return Issued(
@@ -141,4 +144,13 @@ package struct CertificateAuthority: Sendable {
             }
         }
     }
+}
+
+extension String {
+    /// X.509 allows 64 characters; the whole name is in the URIs.
+    fileprivate var commonName: String { String(prefix(64)) }
+}
+
+private func hexadecimal(_ byte: UInt8) -> String {
+    (byte < 16 ? "0" : "") + String(byte, radix: 16)
 }

@@ -73,7 +73,7 @@ import Testing
                 "1:9: 'listen': '${TOKEN}' has no port; "
                     + "write it as 127.0.0.1:8080 or \"[::1]:8080\"",
                 "2:8: 'store': 'x${TOKEN}' does not say which kind of store; "
-                    + "write it as sqlite:holdfast.db",
+                    + "write it as sqlite:holdfast.db or postgres://user@host/database",
             ])
     }
 }
@@ -229,12 +229,78 @@ import Testing
         }
     }
 
+    @Test func `a list of stores has each database once`() {
+        check("store: []", "8: 'store' is an empty list")
+        check(
+            "store: [\"postgres://a/b\", \"postgres://a/b\"]",
+            "27: the database postgres://a/b is listed twice")
+    }
+
+    @Test func `what makes a cluster is checked`() {
+        check("tls: { certificate: a.pem }", "6: 'tls' needs 'key'")
+        check(
+            "node_tls: { certificate: a.pem, key: b.pem }", "11: 'node_tls' needs 'authority'")
+        check(
+            "{ plaintext_nodes: true, node_tls: { authority: a, certificate: b, key: c } }",
+            "20: 'plaintext_nodes' beside 'node_tls': only one of them can be meant")
+        check(
+            "counter: { listen: a:1, advertise: \"0.0.0.0:1\" }",
+            "36: edges cannot connect to 0.0.0.0:1")
+        check(
+            "counter: { listen: a:1, edge_slice: 0% }",
+            "37: 'edge_slice': '0%' is not between 1% and 100%")
+        check(
+            "counter: { listen: a:1, edge_slice: half }",
+            "37: 'edge_slice': 'half' is not a whole percentage; write it as 25%")
+        check(
+            "counter: { listen: a:1, edge_accounts: 0 }",
+            "40: 'edge_accounts': '0' is not between 1 and 100000000")
+    }
+
+    @Test(arguments: [
+        ("listen: \"10.0.0.1:7070\"", "", true), ("listen: \"127.0.0.1:7070\"", "", false),
+        ("listen: localhost:7070", "", false), ("listen: \"[::1]:7070\"", "", false),
+        ("listen: \"0.0.0.0:7070\"", "", true),
+        ("listen: \"0.0.0.0:7070\"", "plaintext_nodes: true", false),
+        ("listen: \"0.0.0.0:7070\"", "node_tls: { authority: a, certificate: b, key: c }", false),
+    ])
+    func `plain text between nodes stays on this machine`(
+        listen: String, more: String, isRefused: Bool
+    ) throws {
+        let config = try read("counter: { \(listen) }\n\(more)\n")
+        let problems = config.requireCounter().map(\.description)
+        #expect(problems.isEmpty != isRefused, "\(problems)")
+        if isRefused {
+            #expect(problems[0].contains("would cross the network"))
+            #expect(problems[0].contains("node_tls"))
+        }
+    }
+
+    @Test(arguments: [
+        ("postgres://u:secret@h1,h2/db", "postgres://u@h1,h2/db"),
+        ("postgresql://h/db?password=secret&sslmode=require", "postgresql://h/db?sslmode=require"),
+        ("postgres://u:s@h/db?sslpassword=secret", "postgres://u@h/db"),
+        ("postgres://h", "postgres://h"), ("postgres://u:a@b@h/d", "postgres://u@h/d"),
+    ])
+    func `a database is shown without its password`(uri: String, shown: String) throws {
+        let config = try read("store: \"\(uri)\"")
+        #expect(config.store.description == shown)
+        guard case .postgres(let shards) = config.store else {
+            Issue.record("not a PostgreSQL store")
+            return
+        }
+        #expect(shards.map(\.uri) == [uri])
+    }
+
     @Test func `a counter to connect to has one entry and a port`() {
         check("counters: [127.0.0.1:0]", "12: a counter to connect to cannot have port 0")
         check("counters: [a:1, b:1, a:1]", "22: the counter a:1 is listed twice")
     }
 
-    @Test(arguments: ["postgres:host", "holdfast.db", "sqlite:", "SQLite:a"])
+    @Test(arguments: [
+        "postgres:host", "postgres://", "postgres://a b/c", "mysql://a/b", "holdfast.db", "sqlite:",
+        "SQLite:a",
+    ])
     func `what is not a store is refused`(store: String) {
         #expect(throws: ConfigError.self) { try read("store: \"\(store)\"") }
     }

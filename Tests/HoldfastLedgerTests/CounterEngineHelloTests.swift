@@ -190,4 +190,16 @@ import Testing
     @Test func `a connection has a place in an order`() {
         #expect(ConnectionID(1) < ConnectionID(2))
     }
+
+    @Test(arguments: [false, true])
+    func `an edge does not go on with another one's session`(isFinal: Bool) throws {
+        var fixture = CounterEngineFixture()
+        let link = try fixture.join()
+        let thief = fixture.connect()
+        let hello = EdgeFrame.Hello(edgeName: "other", session: link.session, isFinal: isFinal)
+        let outputs = fixture.run([.frame(thief, .hello(hello))])
+        #expect(outputs.rejection(of: thief) == .sessionUnknown)
+        #expect(outputs.isHungUp(on: thief) && !outputs.isHungUp(on: link.id))
+        #expect(fixture.engines[0].reachableSessions == [link.session])
+    }
 }

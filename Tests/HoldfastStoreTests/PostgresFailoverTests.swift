@@ -105,20 +105,14 @@ import Testing
         #expect(gone?.kind == "interrupted", "\(gone as Any)")
         try servers.run("promote", "--alone")
         // Alone it could lose what it acknowledges: not used without being told to.
-        let alone = storeError { () throws(StoreError) in try PostgresStore(try location()) }
+        let pair = try location(servers)
+        let alone = storeError { () throws(StoreError) in try PostgresStore(pair) }
         #expect(
             alone?.description.contains("synchronous_standby_names is empty") == true,
             "\(alone as Any)")
-        func location() throws(StoreError) -> PostgresStore.Location {
-            do {
-                return try self.location(servers)
-            } catch {
-                throw .unavailable("\(error)")
-            }
-        }
         try servers.run("rejoin")
         try eventually("the store to be reached again") {
-            storeError { () throws(StoreError) in try store.generation() } == nil
+            storeError { () throws(StoreError) -> StoreGeneration in try store.generation() } == nil
         }
         let after = try store.generation()
         #expect(after.current > before.current)
@@ -126,7 +120,7 @@ import Testing
         #expect(Set(try store.load(kept).found.keys) == Set(kept))
         #expect(try store.session(session)?.closedAt == nil)
         let next = try store.openSession(edge: "edge", at: UnixTime(1_800_000_001))
-        #expect(next.generation == after.current)
+        #expect(next.rawValue >> 32 == after.current)
     }
 
     @Test func `a standby alone is no place to write, and the message says what is`() throws {

@@ -44,6 +44,111 @@ import Testing
         }
     }
 
+    /// All but what is promised of one transaction: there is one in each database.
+    private static let promisesOfShards = StoreConformance.allCases.filter { promise in
+        switch promise {
+        case .`a batch is written whole or not at all`, .`no session closes beside a conflict`: false
+        default: true
+        }
+    }
+
+    @Test(arguments: promisesOfShards)
+    func `several databases keep the promises of one`(promise: StoreConformance) throws {
+        let locations = [try newLocation(), try newLocation(), try newLocation()]
+        try promise.check { isRestored in
+            try ShardedStore.open(locations, options: unsafe, isRestored: isRestored)
+        }
+    }
+
+    @Test func `accounts are spread over the databases, and each is found where it was put`() throws {
+        let locations = [try newLocation(), try newLocation()]
+        let opened = try ShardedStore.open(locations, options: unsafe)
+        let store = try #require(opened as? ShardedStore)
+        let keys = (0..<100).map { key("each-user", ["u\($0)"]) }
+        _ = try store.commit(StoreBatch(puts: keys.map { put($0, spent: 1) }))
+        let counts = try store.shards.map { try $0.load(keys).found.count }
+        #expect(counts.reduce(0, +) == 100 && counts.allSatisfy { $0 > 25 }, "\(counts)")
+        store.close()
+        let turned = storeError { () throws(StoreError) in
+            try ShardedStore.open(locations.reversed(), options: unsafe)
+        }
+        #expect(turned?.description.contains("in the order of before") == true, "\(turned as Any)")
+    }
+
+    @Test func `a session that one database closed is refused there, and its lines stay`() throws {
+        let locations = [try newLocation(), try newLocation()]
+        let opened = try ShardedStore.open(locations, options: unsafe)
+        let store = try #require(opened as? ShardedStore)
+        let session = try store.openSession(edge: "edge", at: UnixTime(1))
+        let keys = (0..<20).map { key("each-user", ["u\($0)"]) }
+        let (here, there) = (
+            try #require(keys.first { store.index(of: $0) == 0 }),
+            try #require(keys.first { store.index(of: $0) == 1 })
+        )
+        // A counter that dies between the two.
+        _ = try store.shards[1].commit(
+            StoreBatch(puts: [put(there, spent: 1)], closedSessions: [session]))
+        let refused = try store.commit(
+            StoreBatch(
+                puts: [put(there, expected: 1, spent: 2), put(here, spent: 2)],
+                reporting: [session]))
+        #expect(refused.closedSessions == [session])
+        #expect(try store.load([there]).found[there]?.version == 1)
+        // Ended again by whoever asks next, everywhere.
+        let end = try store.commit(
+            StoreBatch(
+                puts: [
+                    put(here, expected: refused.versions[here] ?? 0, spent: 3),
+                    put(there, expected: 1, spent: 1),
+                ], closedSessions: [session]))
+        #expect(end.conflicts.isEmpty)
+        #expect(try store.session(session)?.closedAt != nil)
+    }
+
+    @Test func `a database that knows a session by nobody asks the first one`() throws {
+        let locations = [try newLocation(), try newLocation()]
+        let opened = try ShardedStore.open(locations, options: unsafe)
+        let store = try #require(opened as? ShardedStore)
+        let session = try store.home.openSession(edge: "edge", at: UnixTime(1))
+        let keys = (0..<20).map { key("each-user", ["u\($0)"]) }
+        let result = try store.commit(
+            StoreBatch(puts: keys.map { put($0, spent: 1) }, reporting: [session]))
+        #expect(result.closedSessions.isEmpty && result.versions.count == 20)
+    }
+
+    @Test func `a database that was restored makes all of them learn, once`() throws {
+        let locations = [try newLocation(), try newLocation()]
+        try ShardedStore.open(locations, options: unsafe).close()
+        var second = locations[1]
+        second.shard = 1
+        second.shardCount = 2
+        try PostgresStore(second, options: unsafe, isRestored: true).close()
+        let store = try ShardedStore.open(locations, options: unsafe)
+        let generation = try store.generation()
+        #expect(generation.learned < generation.current)
+        #expect(try store.generation() == generation)
+        _ = try store.commit(StoreBatch(learnedGeneration: generation.current))
+        let after = try store.generation()
+        #expect(after.learned == after.current && after.current == generation.current)
+    }
+
+    @Test func `counters meet in the database, and one that left is not told of`() throws {
+        let location = try newLocation()
+        let store = try PostgresStore(location, options: unsafe)
+        let (a, b) = (
+            CounterNode(name: "a:7070", address: "10.0.0.1:7070"),
+            CounterNode(name: "b", address: "[fd00::2]:7070")
+        )
+        #expect(try store.meet(b, within: 10) == [b])
+        #expect(try store.meet(a, within: 10) == [a, b])
+        let moved = CounterNode(name: "a:7070", address: "10.0.0.9:7070")
+        #expect(try store.meet(moved, within: 10) == [moved, b])
+        // Nobody is that fresh.
+        #expect(try store.meet(b, within: 0).isEmpty)
+        try store.leave(b)
+        #expect(try store.meet(moved, within: 10) == [moved])
+    }
+
     @Test func `two counters that start at once make one store`() throws {
         let location = try newLocation()
         let stores = Mutex<[PostgresStore]>([])

@@ -185,7 +185,7 @@ private struct RandomFrames {
     }
 
     mutating func counterFrame() -> CounterFrame {
-        switch below(10) {
+        switch below(11) {
         case 0:
             return .welcome(
                 .init(
@@ -203,6 +203,13 @@ private struct RandomFrames {
             return .rejected(
                 Rejection(
                     reason: pick(Rejection.Reason.allCases), message: text(), reference: small()))
+        case 9:
+            return .counters(
+                list(atMost: 4) {
+                    CounterNode(
+                        name: $0.text(atMost: Limits.edgeNameByteCountMax),
+                        address: $0.text(atMost: Limits.counterAddressByteCountMax))
+                })
         default: return .pong(number(), counterTimeMilliseconds: time())
         }
     }

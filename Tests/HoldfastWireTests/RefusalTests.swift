@@ -201,6 +201,20 @@ import Testing
         checkCounter(frame(over), .tooManyEntries(over))
     }
 
+    @Test func `counters that cannot be connected to`() {
+        func frame(_ nodes: [[UInt8]]) -> [UInt8] {
+            Protobuf.bytes(11, Array(nodes.map { Protobuf.bytes(1, $0) }.joined()))
+        }
+        let name = String(repeating: "c", count: Limits.edgeNameByteCountMax)
+        let address = String(repeating: "a", count: Limits.counterAddressByteCountMax)
+        checkCounter(frame([Protobuf.text(1, name) + Protobuf.text(2, address)]), nil)
+        checkCounter(frame([Protobuf.text(1, name + "c")]), .malformed(field: "name"))
+        checkCounter(frame([Protobuf.text(2, address + "a")]), .malformed(field: "address"))
+        checkCounter(frame(Array(repeating: [], count: Limits.counterCountMax)), nil)
+        let over = Limits.counterCountMax + 1
+        checkCounter(frame(Array(repeating: [], count: over)), .tooManyEntries(over))
+    }
+
     @Test func `a reason that this version does not know`() {
         func rejected(_ reason: Int64) -> [UInt8] {
             Protobuf.bytes(8, Protobuf.number(1, reason))

@@ -94,6 +94,7 @@ private func checkBounds(_ frame: CounterFrame) {
         precondition(policy.callerSettable.allSatisfy(\.isCallerSettable), "not the caller's")
         checkScope(policy.fixed)
     case .pong(_, let time): checkTime(time)
+    case .counters(let nodes): precondition(nodes.count <= Limits.counterCountMax)
     case .recall, .keysChanged, .sessionClosed, .rejected: break
     }
 }

@@ -164,6 +164,13 @@ extension CounterEngine {
             }
             return batch.sessionChecks.insert(.adopt(id, hello, session), at: 0)
         }
+        // Names are certificates' where there are some: an edge must not speak for another.
+        guard record.edge == hello.edgeName else {
+            return reject(
+                id, .sessionUnknown,
+                "session \(session.rawValue) is not of the edge that calls itself "
+                    + "`\(hello.edgeName)`")
+        }
         let isClosing = batch.closings.contains { $0.session == session }
         guard hello.isFinal || record.closedAt == nil && !isClosing else {
             return reject(id, .sessionClosed, "session \(session.rawValue) is closed")

@@ -1,4 +1,4 @@
-import HoldfastCore
+public import HoldfastCore
 public import HoldfastLedger
 import Synchronization
 

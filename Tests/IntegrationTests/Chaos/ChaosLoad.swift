@@ -42,9 +42,13 @@ final class ChaosLoad: Sendable {
     private let egress: Egress
     private let ports: [Int]
     private let seed: UInt64
+    private let hasLargeOnes: Bool
     private let state = Mutex(State())
 
-    init(_ chaos: ChaosSite, seed: UInt64) {
+    /// - Parameter hasLargeOnes: one request in eight may cost, and hold, many times as much as the
+    ///   others do.
+    init(_ chaos: ChaosSite, seed: UInt64, hasLargeOnes: Bool = true) {
+        self.hasLargeOnes = hasLargeOnes
         egress = chaos.site.egress
         ports = chaos.edgePorts
         self.seed = seed
@@ -105,7 +109,7 @@ final class ChaosLoad: Sendable {
             let call: Call
             switch stage {
             case .stopped: return
-            case .steady: call = Self.steadyCall(&random)
+            case .steady: call = steadyCall(&random)
             case .spurt: call = Self.spurtCall(refusals: refusals, &random)
             }
             switch await send(call, port: ports[number % ports.count]) {
@@ -118,9 +122,9 @@ final class ChaosLoad: Sendable {
         }
     }
 
-    private static func steadyCall(_ random: inout SeededRandom) -> Call {
+    private func steadyCall(_ random: inout SeededRandom) -> Call {
         let dialect: Call.Dialect = Bool.random(using: &random) ? .openAI : .anthropic
-        let isLarge = Int.random(in: 0..<8, using: &random) == 0
+        let isLarge = hasLargeOnes && Int.random(in: 0..<8, using: &random) == 0
         let limit = Int.random(in: isLarge ? 1_000...4_000 : 10...200, using: &random)
         let prompt = isLarge ? String(repeating: "Haul away. ", count: 400) : ""
         return Call(

@@ -3,7 +3,7 @@ import NIOPosix
 
 /// A TCP proxy on loopback that does to its connections what networks do.
 final class FaultyLink: Sendable {
-    enum Weather: Hashable, Sendable {
+    enum Weather: Hashable, Sendable, CustomStringConvertible {
         case clear
         /// In each direction, and in order.
         case delayed(milliseconds: Int64)
@@ -14,6 +14,16 @@ final class FaultyLink: Sendable {
         case blackHole
         /// Passes nothing on either, and delivers all of it late, as TCP does when it sends again.
         case stalled
+
+        var description: String {
+            switch self {
+            case .clear: "clear"
+            case .delayed(let milliseconds): "\(milliseconds) ms away"
+            case .cut: "cut"
+            case .blackHole: "black hole"
+            case .stalled: "stalled"
+            }
+        }
     }
 
     let port: Int
