@@ -8,9 +8,14 @@ import Testing
         listen: 127.0.0.1:9090
         admin: { listen: "[::1]:9091", token: "${TOKEN}" }
         store: sqlite:/var/lib/holdfast/holdfast.db
-        counter: { listen: 127.0.0.1:7070 }
+        counter:
+          { listen: 127.0.0.1:7070, advertise: counter-1.internal:7070, edge_slice: 25%,
+            edge_accounts: 5000 }
         counters: [127.0.0.1:7070, counter-2.internal:7070]
         journal: /var/lib/holdfast/edge.journal
+        cluster: production
+        tls: { certificate: edge.pem, key: edge.key }
+        node_tls: { authority: ca.crt, certificate: node-1.crt, key: node-1.key }
         providers:
           openai:    { api_key: "${OPENAI_API_KEY}", service_tier: default }
           anthropic:
@@ -200,10 +205,13 @@ import Testing
                 "listen | 127.0.0.1:9090",
                 "admin | [::1]:9091",
                 "operators | token set: they may change accounts",
-                "cluster | holdfast",
+                "tls | callers: edge.pem",
+                "cluster | production",
                 "store | sqlite:/var/lib/holdfast/holdfast.db",
                 "counter | 127.0.0.1:7070",
-                "edge quota | 1000000 accounts",
+                "reached at | counter-1.internal:7070",
+                "edge quota | at most 25% of a cap, 5000 accounts",
+                "node tls | node-1.crt",
                 "journal | /var/lib/holdfast/edge.journal",
                 "counters | 127.0.0.1:7070, counter-2.internal:7070",
                 "providers:",
@@ -251,7 +259,7 @@ import Testing
         let summary = try read("caps: []").summary()
         #expect(summary.contains("providers: none"))
         #expect(summary.contains("caps: none"))
-        #expect(summary.first == "node    the host's name")
+        #expect(summary.first == "node     the host's name")
         #expect(summary.last == "ok")
     }
 

@@ -449,7 +449,7 @@ private let badBeginnings: [BadBeginning] = [
         "a session that was never issued",
         .hello(.init(edgeName: "test", session: SessionID(77))), .sessionUnknown),
     BadBeginning(
-        "another version", .hello(.init(protocolVersion: 2, edgeName: "test", session: nil)),
+        "another version", .hello(.init(protocolVersion: 1, edgeName: "test", session: nil)),
         .protocolVersion),
     BadBeginning("a ping", .ping(1), .malformed),
     BadBeginning("a report", .report([]), .malformed),

@@ -25,7 +25,8 @@ import Testing
 
     @Test func `an address that cannot be one is passed over`() {
         var known = CounterAddresses(seeds: [seed])
-        known.learn(nodes("", "a", "a:", "a:0", "a:65536", ":7070", "fd00::1:7070", "[fd00::1]:7070"))
+        known.learn(
+            nodes("", "a", "a:", "a:0", "a:65536", ":7070", "fd00::1:7070", "[fd00::1]:7070"))
         #expect(known.wanted == [seed, CounterAddress(host: "fd00::1", port: 7070)])
         #expect(known.wanted[1].description == "[fd00::1]:7070")
     }

@@ -70,14 +70,17 @@ import Testing
 
     // MARK: - How much
 
-    private func settings(_ change: (inout CounterEngine.Settings) -> Void) -> CounterEngine.Settings {
+    private func settings(_ change: (inout CounterEngine.Settings) -> Void)
+        -> CounterEngine.Settings
+    {
         var settings = CounterEngineFixture.patient
         change(&settings)
         return settings
     }
 
     @Test func `an edge that names more accounts than it may is hung up on`() throws {
-        var fixture = CounterEngineFixture(settings: settings { $0.accountsPerPeerMax = 2 })
+        var fixture = CounterEngineFixture(
+            limits: [100, 100, 100], settings: settings { $0.accountsPerPeerMax = 2 })
         let link = try fixture.join()
         fixture.report(link, 0, LeaseReport(0, wish: LeaseWish(1, need: 1)))
         fixture.report(link, 1, LeaseReport(0, wish: LeaseWish(1, need: 1)))
@@ -110,10 +113,11 @@ import Testing
         #expect(settled.told(link)?.unmetWish == 2)
     }
 
-    @Test(arguments: [
-        (0, 1, 0), (99, 25, 24), (100, 25, 25), (UInt64.max, 50, UInt64.max / 2), (7, 100, 7),
-        (7, 200, 7), (UInt64.max, 99, 18_262_276_632_972_456_098), (5, 0, 0),
-    ] as [(UInt64, UInt64, UInt64)])
+    @Test(
+        arguments: [
+            (0, 1, 0), (99, 25, 24), (100, 25, 25), (UInt64.max, 50, UInt64.max / 2), (7, 100, 7),
+            (7, 200, 7), (UInt64.max, 99, 18_262_276_632_972_456_098), (5, 0, 0),
+        ] as [(UInt64, UInt64, UInt64)])
     func `a share is rounded down`(amount: UInt64, percent: UInt64, share: UInt64) {
         #expect(Amount(amount).percent(percent) == Amount(share))
     }

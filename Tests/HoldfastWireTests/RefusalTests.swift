@@ -346,7 +346,7 @@ import Testing
         for kind: UInt64 in [6, 15, 16, 1_000] {
             checkEdge(Protobuf.bytes(kind, []), .unknownFrame)
         }
-        for kind: UInt64 in [11, 15, 16, 1_000] {
+        for kind: UInt64 in [12, 15, 16, 1_000] {
             checkCounter(Protobuf.bytes(kind, Protobuf.number(1, UInt64(1))), .unknownFrame)
         }
         checkEdge([], .unknownFrame)

@@ -36,7 +36,6 @@ final class PostgresOpening: Sendable {
             let mark = try checkMark(connection)
             if isRestored { try begin(connection, from: mark, history: mark.history) }
         }
-        _ = try connect()
     }
 
     func beginGeneration() throws(StoreError) {

@@ -75,6 +75,8 @@ public final class PostgresStore: AccountStore {
         self.opening = opening
         pool = PostgresPool(name: location.name) { () throws(StoreError) in try opening.connect() }
         try opening.prepare(isRestored: isRestored)
+        // The first connection finds what else may be wrong, and is there when it is needed.
+        _ = try generation()
     }
 
     /// Another database of the same store may have lost writes.

@@ -35,13 +35,25 @@ extension ShardedStore {
         for record in batch.records {
             parts[index(of: record.account)].batch.records.append(record)
         }
-        for index in parts.indices {
-            let isEmpty = parts[index].batch == StoreBatch()
-            guard !isEmpty || index == 0 && batch.puts.isEmpty else { continue }
-            parts[index].batch.reporting = batch.reporting
-            parts[index].batch.clockFloor = batch.clockFloor
+        let isHomeConcerned = batch.puts.isEmpty || isNews(batch.clockFloor)
+        let concerned = parts.filter {
+            $0.batch != StoreBatch() || $0.index == 0 && isHomeConcerned
         }
-        return (parts.dropFirst() + parts.prefix(1)).filter { $0.batch != StoreBatch() }
+        return (concerned.filter { $0.index > 0 } + concerned.filter { $0.index == 0 }).map {
+            var part = $0
+            part.batch.reporting = batch.reporting
+            part.batch.clockFloor = batch.clockFloor
+            return part
+        }
+    }
+
+    /// About once a second.
+    private func isNews(_ floor: UnixTime?) -> Bool {
+        guard let floor else { return false }
+        return floors.withLock { floors in
+            defer { floors.told = max(floors.told, floor) }
+            return floors.told < floor
+        }
     }
 
     private func learned(_ generation: UInt64?, at index: Int) -> UInt64? {
@@ -106,6 +118,10 @@ extension ShardedStore {
                 isAnyWritten = isAnyWritten || part.closedSessions.isEmpty
             case .failure(let error): failure = failure ?? error
             }
+        }
+        merged.clockFloor = floors.withLock { floors in
+            floors.heard = max(floors.heard, merged.clockFloor)
+            return floors.heard
         }
         if let failure {
             // Some is written and some is not: as with an interrupted commit, the store has to be
