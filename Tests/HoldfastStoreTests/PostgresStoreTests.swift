@@ -192,8 +192,9 @@ extension PostgresTests {
             }
             #expect(
                 error?.description.contains(
-                    "is the store of the cluster 'blue', and this is 'holdfast'. Give this cluster a "
-                        + "database of its own, or set cluster: blue") == true, "\(error as Any)")
+                    "is the store of the cluster 'blue', and this is 'holdfast'. Give this "
+                        + "cluster a database of its own, or set cluster: blue") == true,
+                "\(error as Any)")
         }
 
         @Test func `a database of another place among shards is refused`() throws {

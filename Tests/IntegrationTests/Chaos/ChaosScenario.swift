@@ -58,7 +58,8 @@ extension ChaosScenario {
         ChaosScenario(
             name: "edges – one counter cut", faults: [.edgeLinks(.cut, counters: [0])]),
         ChaosScenario(
-            name: "edges – one counter black hole", faults: [.edgeLinks(.blackHole, counters: [1])]),
+            name: "edges – one counter black hole",
+            faults: [.edgeLinks(.blackHole, counters: [1])]),
         ChaosScenario(
             name: "edges – counters cut for 5 s", faults: [.edgeLinks(.cut, counters: both)],
             seconds: 5, isShort: true),

@@ -16,6 +16,8 @@ enum ChaosSettings {
     static let only = value("_ONLY") ?? ""
     /// Where to write the table, as Markdown.
     static let tablePath = value("_TABLE")
+    /// Whether the processes are of a release build: without optimisation nothing is said about speed.
+    static let isOptimised = ProcessUnderTest.binary.path.contains("/release/")
     /// Where to keep what the processes have logged.
     static let logPath = value("_LOGS")
 }

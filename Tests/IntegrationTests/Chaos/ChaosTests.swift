@@ -109,7 +109,9 @@ struct ChaosRun: Sendable {
                 story.append("\(mended.duration(to: .now).milliseconds) ms: \(answer)")
                 return Duration?.none
             }
-            if time > .seconds(2) { tell(user, story + ["served after \(time.milliseconds) ms"]) }
+            if time > .seconds(2), scenario.recoveryMax < .seconds(60) {
+                tell(user, story + ["served after \(time.milliseconds) ms"])
+            }
             return time
         } catch {
             tell(user, story)
