@@ -7,16 +7,12 @@ extension ConfigDecoder {
         if let cluster = parsed(top, "cluster", parseName) { config.cluster = cluster }
         guard let node = top.byName["store"] else { return }
         guard case .sequence(let sequence) = node else {
-            if let store = parsed(node, named: "store", StoreLocation.init(_:)) {
-                config.store = store
-            }
+            if let store = unquoted(node, StoreLocation.init(_:)) { config.store = store }
             return
         }
         var shards: [PostgresLocation] = []
         for item in sequence {
-            guard let shard = parsed(item, named: "store", PostgresLocation.init(_:)) else {
-                continue
-            }
+            guard let shard = unquoted(item, PostgresLocation.init(_:)) else { continue }
             if shards.contains(shard) {
                 fail("the database \(shard) is listed twice", at: item)
             } else {
@@ -25,6 +21,19 @@ extension ConfigDecoder {
         }
         if sequence.isEmpty { fail("'store' is an empty list", at: node) }
         if !shards.isEmpty { config.store = .postgres(shards) }
+    }
+
+    /// As `parsed`, without showing what was written: it can have a password in it.
+    private mutating func unquoted<Value>(
+        _ node: Node, _ parse: (String) throws(ValueError) -> Value
+    ) -> Value? {
+        guard let text = text(node, named: "store") else { return nil }
+        do {
+            return try parse(text.value)
+        } catch {
+            fail("'store' \(error.message)", at: node, suggestion: error.suggestion)
+            return nil
+        }
     }
 
     mutating func decodeTLS(_ top: Fields, into config: inout Config) {

@@ -52,6 +52,13 @@ public struct PostgresLocation: Hashable, Sendable, CustomStringConvertible {
                 "is not the URI of a PostgreSQL database",
                 suggestion: "\(example); other characters as %20")
         }
+        // Where its user part ends would be a matter of opinion, and what is shown, too.
+        let authority = rest.prefix { $0 != "/" && $0 != "?" }
+        guard !rest.dropFirst(authority.count).contains("@") else {
+            throw ValueError(
+                "has an @ behind its hosts",
+                suggestion: "write / ? @ and : of a user or password as %2F %3F %40 %3A")
+        }
         uri = text
     }
 

@@ -37,14 +37,20 @@ package struct Membership: Service {
 
     private func meetForEver(as node: CounterNode) async {
         var known: [CounterNode] = []
+        var failedAt: ContinuousClock.Instant?
         while !Task.isCancelled {
             do throws(StoreError) {
                 let nodes = try await core.readStore { (store) throws(StoreError) in
                     try store.meet(node, within: Self.absenceSeconds)
                 }
-                if nodes != known { adopt(nodes) }
-                known = nodes
+                // After an outage the others have to say first that they are still there.
+                let isTrusted = failedAt.map { $0 + .seconds(Self.absenceSeconds) < .now } ?? true
+                if nodes != known, isTrusted || nodes.count >= known.count {
+                    adopt(nodes)
+                    known = nodes
+                }
             } catch {
+                failedAt = .now
                 // What edges know stays: with the store away nobody can tell who is there.
                 logger.debug("counters not read", metadata: ["error": "\(error)"])
             }

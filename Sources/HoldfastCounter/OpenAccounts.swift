@@ -18,6 +18,8 @@ package struct ReportBounds: Sendable {
 /// them in memory, as they are there.
 struct OpenAccounts: Sendable {
     var ledgers: [AccountKey: AccountLedger] = [:]
+    /// Of the rows that were read from the store.
+    fileprivate var versions: [AccountKey: UInt64] = [:]
     /// How many were read from the store.
     var readCount = 0
     private var lineCount = 0
@@ -53,7 +55,8 @@ extension CounterCore {
                 accounts.take(page, bounds)
             } while last != nil && accounts.isComplete
         }
-        // After the store: what is in memory is as new as what was read, or newer.
+        // After the store: what is in memory is as new as what was read, or newer, unless another
+        // counter has written it.
         let (view, cached) = try await inspect { engine in
             (
                 EngineView(
@@ -65,7 +68,9 @@ extension CounterCore {
             )
         }
         accounts.view = view
-        for (key, ledger) in cached { accounts.ledgers[key] = ledger }
+        for (key, ledger, version) in cached where version >= accounts.versions[key] ?? 0 {
+            accounts.ledgers[key] = ledger
+        }
         return accounts
     }
 }
@@ -81,6 +86,7 @@ extension OpenAccounts {
             }
             readCount += 1
             ledgers[account.key] = ledger
+            versions[account.key] = account.stored.version
         }
     }
 }

@@ -74,7 +74,7 @@ package final class EdgeService: Service {
         client = LeaseClient(
             addresses: counters.map { .init(host: $0.host, port: $0.port) }, table: table,
             clock: clock, keys: keys, policy: policy, name: settings.nodeName, journal: journal,
-            credentials: credentials,
+            credentials: credentials, allowsPlaintext: settings.allowsPlaintextNodes,
             metrics: metrics, loop: group.next(), logger: logger)
         context = EdgeContext(
             settings: settings, policy: policy, clock: clock, table: table, keys: keys,
@@ -206,9 +206,15 @@ package final class EdgeService: Service {
         logger.info("edge stopped")
     }
 
+    private static let unreadMax = Duration.seconds(10)
+
     private func waitUntilIdle(for limit: Duration) async {
         let end = ContinuousClock.now + limit
+        var idleSince: ContinuousClock.Instant?
         while context.inFlightCount + context.unwrittenCount > 0, ContinuousClock.now < end {
+            // A caller that does not read its answer must not keep the process: it costs nothing more.
+            idleSince = context.inFlightCount > 0 ? nil : idleSince ?? .now
+            if let idleSince, idleSince + Self.unreadMax < .now { return }
             do {
                 try await Task.sleep(for: .milliseconds(20))
             } catch {

@@ -66,6 +66,8 @@ package struct EdgeSettings: Sendable {
     package var streamBufferByteCountMax = 8 << 20
     /// Where to write down what may be spent before it is; `nil`: nowhere.
     package var journalPath: String?
+    /// Lease connections may cross the network without TLS.
+    package var allowsPlaintextNodes = false
     package var clamps = true
     package var clampMinimumTokens: UInt64 = 16
     /// Header that sets each dimension, lower case, where it is not `x-holdfast-…`.

@@ -91,7 +91,8 @@ struct CredentialFile: Sendable {
     }
 }
 
-/// What changes when a file is written or replaced, also behind a symbolic link.
+/// What changes when a file is written or replaced, also behind a symbolic link, or gets another owner
+/// or mode: it may be readable then.
 struct FileStamp: Hashable, Sendable {
     private var resolvedPath: String
     private var device: UInt64
@@ -99,6 +100,8 @@ struct FileStamp: Hashable, Sendable {
     private var byteCount: Int64
     private var modifiedSeconds: Int64
     private var modifiedNanoseconds: Int64
+    private var changedSeconds: Int64
+    private var changedNanoseconds: Int64
 
     /// `nil` for a file that is not there.
     init?(of path: String) {
@@ -112,5 +115,7 @@ struct FileStamp: Hashable, Sendable {
         byteCount = Int64(status.st_size)
         modifiedSeconds = Int64(status.st_mtim.tv_sec)
         modifiedNanoseconds = Int64(status.st_mtim.tv_nsec)
+        changedSeconds = Int64(status.st_ctim.tv_sec)
+        changedNanoseconds = Int64(status.st_ctim.tv_nsec)
     }
 }

@@ -68,6 +68,10 @@ struct Node {
         var settings = CounterEngine.Settings()
         // What nobody else writes need not be compared.
         if !opening.isShared { settings.cacheTrust = .max }
+        settings.slicePercentMax = config.edgeQuota.slicePercentMax
+        settings.accountsPerPeerMax = config.edgeQuota.accountCountMax
+        // Without certificates names are what edges call themselves, and hosts are renamed.
+        settings.isNameProof = config.nodeTLS != nil
         let core = try CounterCore(
             name: counterName, store: store, policy: counterPolicy(), settings: settings,
             metrics: CounterMetrics(registry), logger: logger,
@@ -124,6 +128,7 @@ struct Node {
         settings.drainMax = config.limits.drain
         settings.streamBufferByteCountMax = config.limits.streamBufferByteCountMax
         settings.journalPath = config.journal
+        settings.allowsPlaintextNodes = config.allowsPlaintextNodes
         settings.clamps = config.limits.clamps
         settings.clampMinimumTokens = config.limits.clampMinimumTokens
         settings.scopeHeaders = config.limits.scopeHeaders

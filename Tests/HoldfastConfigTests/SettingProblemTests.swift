@@ -72,7 +72,7 @@ import Testing
             [
                 "1:9: 'listen': '${TOKEN}' has no port; "
                     + "write it as 127.0.0.1:8080 or \"[::1]:8080\"",
-                "2:8: 'store': 'x${TOKEN}' does not say which kind of store; "
+                "2:8: 'store' does not say which kind of store; "
                     + "write it as sqlite:holdfast.db or postgres://user@host/database",
             ])
     }
@@ -298,7 +298,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "postgres:host", "postgres://", "postgres://a b/c", "mysql://a/b", "holdfast.db", "sqlite:",
+        "postgres:host", "postgres://", "postgres://a b/c", "postgres://u:pa/ss@host/d",
+        "mysql://a/b", "holdfast.db", "sqlite:",
         "SQLite:a",
     ])
     func `what is not a store is refused`(store: String) {

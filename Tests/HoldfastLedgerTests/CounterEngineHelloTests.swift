@@ -193,7 +193,9 @@ import Testing
 
     @Test(arguments: [false, true])
     func `an edge does not go on with another one's session`(isFinal: Bool) throws {
-        var fixture = CounterEngineFixture()
+        var settings = CounterEngineFixture.patient
+        settings.isNameProof = true
+        var fixture = CounterEngineFixture(settings: settings)
         let link = try fixture.join()
         let thief = fixture.connect()
         let hello = EdgeFrame.Hello(edgeName: "other", session: link.session, isFinal: isFinal)
@@ -201,5 +203,15 @@ import Testing
         #expect(outputs.rejection(of: thief) == .sessionUnknown)
         #expect(outputs.isHungUp(on: thief) && !outputs.isHungUp(on: link.id))
         #expect(fixture.engines[0].reachableSessions == [link.session])
+    }
+
+    @Test func `a name that proves nothing may change`() throws {
+        var fixture = CounterEngineFixture()
+        let link = try fixture.join()
+        fixture.disconnect(link)
+        let renamed = fixture.connect()
+        let hello = EdgeFrame.Hello(edgeName: "other", session: link.session)
+        let outputs = fixture.run([.frame(renamed, .hello(hello))])
+        #expect(outputs.welcome(to: renamed)?.session == link.session)
     }
 }

@@ -50,6 +50,8 @@ extension PostgresTests {
             let servers = try LocalPostgres("init")
             let store = try PostgresStore(try location(servers))
             let other = try PostgresStore(try location(servers))
+            // From here on both have connections that they need not doubt.
+            _ = try (store.load([]), other.load([]))
             try servers.run("pause", "standby")
             let (one, two) = (key("one"), key("two"))
             let commit = start { () throws(StoreError) in

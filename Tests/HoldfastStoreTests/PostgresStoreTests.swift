@@ -297,6 +297,15 @@ extension PostgresTests {
             #expect(error?.description.contains("hunter2") == false)
         }
 
+        @Test(arguments: ["postgres://u:hunter2%@h/d", "postgres://u:hunter2@h:port/d?hunter2"])
+        func `a URI that cannot be read is not quoted`(uri: String) throws {
+            let error = storeError { () throws(StoreError) in
+                try PostgresStore(.init(uri: uri, name: "postgres"), options: unsafe)
+            }
+            #expect(error?.kind == "unavailable", "\(error as Any)")
+            #expect(error?.description.contains("hunter2") == false, "\(error as Any)")
+        }
+
         @Test func `an account that was damaged is named, and the others are read`() throws {
             let location = try newLocation()
             let store = try PostgresStore(location, options: unsafe)

@@ -79,7 +79,7 @@ final class DownstreamHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         var buffer = channel.channel.allocator.buffer(capacity: 0)
         // A length is only a promise, and a connection can make a hundred at a time by HTTP/2.
-        buffer.reserveCapacity(min(length, carrier == .stream ? 64 << 10 : 1 << 20))
+        buffer.reserveCapacity(min(length, carrier == .stream ? smallBodyByteCount : 1 << 20))
         state = .receiving(head, buffer)
     }
 

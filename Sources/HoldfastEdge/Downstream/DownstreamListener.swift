@@ -98,6 +98,10 @@ final class DownstreamListener: Sendable {
             }
         }
         try pipeline.addHandler(connection)
+        if context.isDraining {
+            // It was not there yet when the others were told.
+            pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
         let id = ObjectIdentifier(channel)
         http2Channels.withLock { $0[id] = channel }
         channel.closeFuture.whenComplete { _ in

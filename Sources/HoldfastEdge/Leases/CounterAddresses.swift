@@ -8,13 +8,16 @@ import Synchronization
 /// stands for all of them). A counter keeps one connection of an edge, so the edge keeps one, too.
 struct CounterAddresses {
     private let seeds: [CounterAddress]
+    /// Without certificates only counters of this machine are taken from what is told.
+    private let isLoopbackOnly: Bool
     private var told: [CounterAddress] = []
     /// Which counter answered there last.
     private var names: [CounterAddress: String] = [:]
     private var connected: [CounterAddress: String] = [:]
 
-    init(seeds: [CounterAddress]) {
+    init(seeds: [CounterAddress], isLoopbackOnly: Bool = false) {
         self.seeds = seeds
+        self.isLoopbackOnly = isLoopbackOnly
     }
 
     /// Each once, those named at start first.
@@ -25,7 +28,7 @@ struct CounterAddresses {
         guard !nodes.isEmpty else { return }
         told = []
         for address in nodes.compactMap({ CounterAddress($0.address) })
-        where !told.contains(address) {
+        where !told.contains(address) && (address.isLoopback || !isLoopbackOnly) {
             told.append(address)
         }
     }
@@ -66,6 +69,9 @@ struct CounterAddress: Hashable, Sendable, CustomStringConvertible {
         self.init(
             host: String(isBracketed ? host.dropFirst().dropLast() : host), port: port)
     }
+
+    /// Only processes of this machine reach it, as far as the name tells.
+    var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
 
     var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }

@@ -56,15 +56,20 @@ final class LeaseClient: Service {
     ///   - addresses: of some counters; they tell of the others.
     ///   - name: of this edge, for people.
     ///   - credentials: shown to the counters, which must show theirs; `nil`: plain text.
+    ///   - allowsPlaintext: also to counters off this machine that others tell of.
     init(
         addresses: [CounterAddress], table: LeaseTable, clock: CounterTime, keys: KeyDirectory,
         policy: PolicyBox, name: String = "", journal: EdgeJournal? = nil,
-        credentials: NodeCredentials? = nil, metrics: EdgeMetrics, loop: any EventLoop,
+        credentials: NodeCredentials? = nil, allowsPlaintext: Bool = false, metrics: EdgeMetrics,
+        loop: any EventLoop,
         logger: Logger
     ) {
         precondition(!addresses.isEmpty, "an edge without a counter")
         seeds = addresses
-        state = Mutex(State(addresses: CounterAddresses(seeds: addresses)))
+        state = Mutex(
+            State(
+                addresses: CounterAddresses(
+                    seeds: addresses, isLoopbackOnly: credentials == nil && !allowsPlaintext)))
         self.table = table
         self.clock = clock
         self.keys = keys
@@ -122,7 +127,7 @@ final class LeaseClient: Service {
         }
         defer { ticking.cancel() }
         journal?.start(table)
-        await withTaskGroup(of: Void.self) { tasks in
+        await withDiscardingTaskGroup { tasks in
             for found in journal?.recoveries ?? [] {
                 let recovery = EdgeJournalRecovery(
                     found: found, addresses: seeds, name: name, credentials: credentials,

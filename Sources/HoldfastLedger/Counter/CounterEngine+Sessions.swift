@@ -164,8 +164,8 @@ extension CounterEngine {
             }
             return batch.sessionChecks.insert(.adopt(id, hello, session), at: 0)
         }
-        // Names are certificates' where there are some: an edge must not speak for another.
-        guard record.edge == hello.edgeName else {
+        // An edge must not speak for another.
+        guard !settings.isNameProof || record.edge == hello.edgeName else {
             return reject(
                 id, .sessionUnknown,
                 "session \(session.rawValue) is not of the edge that calls itself "

@@ -32,6 +32,8 @@ public struct CounterEngine: Sendable {
         /// Accounts that one connection may name. An edge that has met more is hung up on, and comes
         /// back with those that it still uses.
         public var accountsPerPeerMax = 1_000_000
+        /// Edges' names are proved by certificates, so that a session is its edge's alone.
+        public var isNameProof = false
 
         public init() {}
     }
@@ -152,8 +154,9 @@ public struct CounterEngine: Sendable {
     public var clock: UnixTime { UnixTime(clockFloor / 1_000) }
 
     /// The accounts in memory, as committed when no batch is under way. In no order.
-    public var cachedAccounts: [(key: AccountKey, ledger: AccountLedger)] {
-        accounts.map { ($0.key, $0.value.ledger) }
+    /// `version`: of the store's row that it was read from or written to.
+    public var cachedAccounts: [(key: AccountKey, ledger: AccountLedger, version: UInt64)] {
+        accounts.map { ($0.key, $0.value.ledger, $0.value.version) }
     }
 
     public func cachedAccount(_ key: AccountKey) -> AccountLedger? { accounts[key]?.ledger }

@@ -42,7 +42,7 @@ final class PostgresConnection: @unchecked Sendable {
             ("target_session_attrs", "read-write"), ("connect_timeout", "2"),
             ("application_name", "holdfast"), ("client_encoding", "UTF8"),
             ("keepalives_idle", "5"), ("keepalives_interval", "2"), ("keepalives_count", "3"),
-            ("tcp_user_timeout", "5000"), ("options", Self.sessionOptions),
+            ("tcp_user_timeout", "5000"),
             // Last: what the URI says itself wins, except that it must be writable.
             ("dbname", uri), ("target_session_attrs", "read-write"),
         ]
@@ -72,13 +72,16 @@ final class PostgresConnection: @unchecked Sendable {
 
     deinit { PQfinish(handle) }
 
-    /// No limit may cancel a statement while it waits for the standby. A wait for a row that another
-    /// counter holds is ended by the server, which then has written nothing. Statements that are this
-    /// short gain nothing from being compiled.
-    private static let sessionOptions =
-        "-c statement_timeout=0 -c lock_timeout=2000 "
-        + "-c idle_in_transaction_session_timeout=10000 -c search_path=pg_catalog "
-        + "-c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
+    /// Whether libpq can read it. Its own messages quote what it cannot, and that may be a password.
+    static func isReadable(uri: String) -> Bool {
+        var message: UnsafeMutablePointer<CChar>?
+        guard let options = PQconninfoParse(uri, &message) else {
+            PQfreemem(message)
+            return false
+        }
+        PQconninfoFree(options)
+        return true
+    }
 
     // MARK: - Statements
 
@@ -170,6 +173,7 @@ final class PostgresConnection: @unchecked Sendable {
         }
         guard let result = PQgetResult(handle) else {
             guard PQstatus(handle) == CONNECTION_OK else { throw .lost(Self.message(of: handle)) }
+            guard Self.now() < deadline else { throw .lost("its answers have no end") }
             return nil
         }
         return result
@@ -192,7 +196,9 @@ final class PostgresConnection: @unchecked Sendable {
     private static func refusal(_ result: OpaquePointer) -> Failure {
         let state = PQresultErrorField(result, diagnosticState).map { String(cString: $0) }
         let message = PQresultErrorField(result, diagnosticMessage).map { String(cString: $0) }
-        return .refused(state: state ?? "", message: message ?? "no details")
+        // Only the server gives a state. What libpq fails at says nothing of what the server did.
+        guard let state, !state.isEmpty else { return .lost(message ?? "no details") }
+        return .refused(state: state, message: message ?? "no details")
     }
 
     /// `PG_DIAG_SQLSTATE` and `PG_DIAG_MESSAGE_PRIMARY`, which are character literals in C.

@@ -21,6 +21,11 @@ final class PostgresOpening: Sendable {
 
     /// Once at start: makes the tables, and begins another generation when asked to.
     func prepare(isRestored: Bool) throws(StoreError) {
+        guard PostgresConnection.isReadable(uri: location.uri) else {
+            throw .unavailable(
+                "\(location.name): its URI cannot be read. Write other characters than letters, "
+                    + "digits and -._~ in user and password as %XX.")
+        }
         try explain { () throws(Problem) in
             let connection = try open()
             try checkProfile(connection, warns: true)
@@ -38,6 +43,9 @@ final class PostgresOpening: Sendable {
         }
     }
 
+    /// The newest that any connection of this process has found.
+    var newest: UInt64 { newestGeneration.withLock { $0 } }
+
     func beginGeneration() throws(StoreError) {
         try explain { () throws(Problem) in
             let connection = try open()
@@ -48,6 +56,20 @@ final class PostgresOpening: Sendable {
         }
     }
 
+    /// Set here and not in the connection's `options`, which a URI may use for itself.
+    ///
+    /// No limit may cancel a statement while it waits for the standby. A wait for a row that another
+    /// counter holds is ended by the server, which then has written nothing. Statements this short
+    /// gain nothing from being compiled, and nested loops lock rows in the order of their keys.
+    private static let sessionSettings =
+        "SELECT "
+        + [
+            ("synchronous_commit", "on"), ("statement_timeout", "0"), ("lock_timeout", "2000"),
+            ("idle_in_transaction_session_timeout", "10000"), ("search_path", "pg_catalog"),
+            ("jit", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"),
+            ("enable_seqscan", "off"),
+        ].map { "set_config('\($0)', '\($1)', false)" }.joined(separator: ", ")
+
     func connect() throws(StoreError) -> PostgresConnection {
         try explain { () throws(Problem) in
             let connection = try open()
@@ -55,7 +77,7 @@ final class PostgresOpening: Sendable {
             let mark = try checkMark(connection)
             try checkHistory(connection, mark)
             try ask { () throws(PostgresConnection.Failure) in
-                _ = try connection.query("SET synchronous_commit = on")
+                _ = try connection.query(Self.sessionSettings)
                 try connection.prepare(PostgresStatement.all)
             }
             return connection
@@ -188,16 +210,9 @@ final class PostgresOpening: Sendable {
             try begin(connection, from: mark, history: history)
         }
         let current = try checkMark(connection).generation
-        let (known, newest) = newestGeneration.withLock { newest in
-            let known = newest
+        let newest = newestGeneration.withLock { newest in
             newest = max(newest, current)
-            return (known, newest)
-        }
-        // Said once, as a failure: whoever asks next must ask for the generation first.
-        guard known == 0 || current <= known else {
-            throw .unusable(
-                .unavailable(
-                    "\(location.name) has begun generation \(current): it may have lost writes."))
+            return newest
         }
         guard current == newest else {
             throw .unusable(

@@ -15,7 +15,7 @@ struct PostgresStatement: Sendable {
 
     // MARK: - Accounts
 
-    /// Nested loops in the order of the keys, see `PostgresConnection.sessionOptions`: two counters
+    /// Nested loops in the order of the keys, see `PostgresOpening.sessionSettings`: two counters
     /// that write the same accounts lock them in the same order.
     static let update = PostgresStatement(
         name: "update",
@@ -145,7 +145,10 @@ struct PostgresStatement: Sendable {
             WHERE slot = $2 AND floor < $1 AND \(isOpen(3))
             """)
 
-    static let clockFloor = PostgresStatement(name: "clock_floor", sql: "SELECT \(floor)")
+    /// And whether commits still wait for a standby, which can be turned off at any time.
+    static let clockFloor = PostgresStatement(
+        name: "clock_floor",
+        sql: "SELECT \(floor), current_setting('synchronous_standby_names') <> ''")
 
     static let learned = PostgresStatement(
         name: "learned",

@@ -1,6 +1,5 @@
 public import HoldfastCore
 public import HoldfastLedger
-import Synchronization
 
 extension PostgresStore {
     public func load(_ keys: [AccountKey]) throws(StoreError) -> LoadResult {
@@ -8,7 +7,7 @@ extension PostgresStore {
         let texts = keys.map { $0.textBytes }
         parameters.add(texts)
         let command = PostgresConnection.Command(statement: .load, parameters: parameters)
-        let rows = try isInDoubt.load(ordering: .acquiring) ? readKept(command) : read(command)[0]
+        let rows = try readKept(command)
         var result = LoadResult()
         for row in 0..<rows.count {
             guard let number = rows.integer(row, 0), let version = rows.integer(row, 1),
@@ -30,8 +29,15 @@ extension PostgresStore {
     private func readKept(
         _ command: PostgresConnection.Command
     ) throws(StoreError) -> PostgresRows {
-        let rows = try write([command, .init(statement: .barrier)])
-        isInDoubt.store(false, ordering: .releasing)
+        guard let doubt = openDoubt else {
+            let rows = try read(command, isGenerationBound: true)[0]
+            // On a connection that had to be made anew, it was read from a server that may be.
+            if openDoubt == nil { return rows }
+            return try readKept(command)
+        }
+        let rows = try write(
+            [command, .init(statement: .barrier)], isGenerationBound: true)
+        settle(doubt)
         return rows[0]
     }
 

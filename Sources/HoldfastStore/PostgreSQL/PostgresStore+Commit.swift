@@ -1,6 +1,5 @@
 import HoldfastCore
 public import HoldfastLedger
-import Synchronization
 
 extension PostgresStore {
     public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
@@ -11,18 +10,24 @@ extension PostgresStore {
         guard plan.isEveryReporterPossible else {
             return CommitResult(closedSessions: try gone(batch), clockFloor: try clockFloor())
         }
+        let doubt = openDoubt
+        let isUnsafeAllowed = options.isUnsafeAllowed
         let result = try pool.with { connection throws(PostgresConnection.Failure) in
-            try batch.isAllOrNothing
-                ? Self.commitWhole(plan, on: connection) : Self.commitAny(plan, on: connection)
+            try checkGeneration()
+            return try batch.isAllOrNothing
+                ? Self.commitWhole(plan, on: connection, isUnsafeAllowed)
+                : Self.commitAny(plan, on: connection, isUnsafeAllowed)
         }
-        if case .failure(.refused(let state, _)) = result, StoreError.isDeadlock(state) {
+        if case .failure(.refused(let state, _)) = result, StoreError.isDeadlock(state),
+            !batch.puts.isEmpty
+        {
             // Nothing was written: as if somebody else had been quicker on all of them.
             return CommitResult(
                 conflicts: batch.puts.map(\.key), clockFloor: try clockFloor())
         }
         let committed = try settled(result)
-        // Its place in the log is behind whatever was in doubt.
-        isInDoubt.store(false, ordering: .releasing)
+        // Its place in the log is behind whatever was in doubt when it was sent.
+        if !committed.versions.isEmpty { settle(doubt) }
         return committed
     }
 
@@ -37,15 +42,27 @@ extension PostgresStore {
 
     /// A conflict of one put leaves the others alone: one round trip.
     private static func commitAny(
-        _ plan: BatchPlan, on connection: PostgresConnection
+        _ plan: BatchPlan, on connection: PostgresConnection, _ isUnsafeAllowed: Bool
     ) throws(PostgresConnection.Failure) -> CommitResult {
         let rows = try transaction(plan.commands, on: connection)
+        try checkStandby(rows[rows.count - 1], isUnsafeAllowed)
         return plan.result(rows)
+    }
+
+    /// The setting was checked when the connection was made, and may have been emptied since: by an
+    /// operator, or by what runs the cluster when the standby was lost. A new connection says what to
+    /// do.
+    private static func checkStandby(
+        _ floor: PostgresRows, _ isUnsafeAllowed: Bool
+    ) throws(PostgresConnection.Failure) {
+        guard isUnsafeAllowed || floor.bytes(0, 1) == [1] else {
+            throw .lost("commits do not wait for a standby any more")
+        }
     }
 
     /// A conflict undoes the whole batch, so the end is decided here.
     private static func commitWhole(
-        _ plan: BatchPlan, on connection: PostgresConnection
+        _ plan: BatchPlan, on connection: PostgresConnection, _ isUnsafeAllowed: Bool
     ) throws(PostgresConnection.Failure) -> CommitResult {
         _ = connection.takeNotices()
         do throws(PostgresConnection.Failure) {
@@ -62,6 +79,7 @@ extension PostgresStore {
             }
             let end = try connection.run([.init(statement: .commit)])
             try confirm(end[0], connection)
+            try checkStandby(rows[rows.count - 1], isUnsafeAllowed)
             return result
         } catch {
             try rollBack(connection)

@@ -1,12 +1,14 @@
 public import HoldfastCore
 public import HoldfastLedger
+import Synchronization
 
 extension PostgresStore {
     public func openSession(edge: String, at time: UnixTime) throws(StoreError) -> SessionID {
         var parameters = PostgresParameters()
         parameters.add(edge)
         parameters.add(time.seconds)
-        let rows = try write([.init(statement: .openSession, parameters: parameters)])[0]
+        let rows = try write(
+            [.init(statement: .openSession, parameters: parameters)], isGenerationBound: true)[0]
         guard let id = rows.integer(0, 0), id > 0, let generation = rows.integer(0, 1) else {
             throw .corrupt("\(location.name): a session without an id was issued")
         }
@@ -23,7 +25,7 @@ extension PostgresStore {
         _ id: SessionID, edge: String, at time: UnixTime
     ) throws(StoreError) {
         if try session(id) != nil { return }
-        let generation = try generation()
+        let generation = try readGeneration()
         guard id.isIssuable, id.generation < generation.current,
             let row = Int64(exactly: id.rawValue)
         else {
@@ -52,7 +54,8 @@ extension PostgresStore {
         guard let row = Int64(exactly: id.rawValue) else { return nil }
         var parameters = PostgresParameters()
         parameters.add(row)
-        let rows = try read(.init(statement: .session, parameters: parameters))[0]
+        let rows = try read(
+            .init(statement: .session, parameters: parameters), isGenerationBound: true)[0]
         return rows.count == 0 ? nil : try record(rows, 0)
     }
 
@@ -112,6 +115,12 @@ extension PostgresStore {
     }
 
     public func generation() throws(StoreError) -> StoreGeneration {
+        let generation = try readGeneration()
+        toldGeneration.withLock { $0 = generation.current }
+        return generation
+    }
+
+    private func readGeneration() throws(StoreError) -> StoreGeneration {
         let rows = try read(.init(statement: .generation))[0]
         guard let current = rows.integer(0, 0), let learned = rows.integer(0, 1),
             1 <= learned, learned <= current, UInt64(current) <= SessionID.generationMax

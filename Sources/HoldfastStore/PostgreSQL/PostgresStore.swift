@@ -48,11 +48,14 @@ public final class PostgresStore: AccountStore {
     let location: Location
     let options: Options
     let pool: PostgresPool
-    private let opening: PostgresOpening
+    let opening: PostgresOpening
     /// The row of `clock` that this store writes.
     let clockSlot: Int64
-    /// After a commit with unknown outcome, until a later one has been kept.
-    let isInDoubt = Atomic<Bool>(false)
+    /// What may be read may be in that server only: from each new set of connections, and from each
+    /// commit with unknown outcome, until a write behind it has been kept.
+    let doubts = Mutex<(raised: UInt64, settled: UInt64)>((1, 0))
+    /// That the counter was told last.
+    let toldGeneration = Mutex<UInt64>(0)
 
     /// Connects, and makes the tables in an empty database.
     ///
@@ -93,13 +96,19 @@ public final class PostgresStore: AccountStore {
     // MARK: - Access
 
     /// Runs commands that write nothing.
-    func read(_ commands: PostgresConnection.Command...) throws(StoreError) -> [PostgresRows] {
+    ///
+    /// - Parameter isGenerationBound: fails in a generation that the counter has not been told of.
+    func read(
+        _ commands: PostgresConnection.Command..., isGenerationBound: Bool = false
+    ) throws(StoreError) -> [PostgresRows] {
         let result = try pool.with { connection throws(PostgresConnection.Failure) in
-            try connection.run(commands)
+            if isGenerationBound { try checkGeneration() }
+            return try connection.run(commands)
         }
         switch result {
         case .success(let rows): return rows
         case .failure(let failure):
+            raiseDoubt(failure)
             throw StoreError(failure, store: location.name, isWrite: false)
         }
     }
@@ -107,9 +116,12 @@ public final class PostgresStore: AccountStore {
     /// Runs commands in one transaction, in one round trip. Durable when it returns.
     ///
     /// - Returns: the rows of each of them.
-    func write(_ commands: [PostgresConnection.Command]) throws(StoreError) -> [PostgresRows] {
+    func write(
+        _ commands: [PostgresConnection.Command], isGenerationBound: Bool = false
+    ) throws(StoreError) -> [PostgresRows] {
         let result = try pool.with { connection throws(PostgresConnection.Failure) in
-            try Self.transaction(commands, on: connection)
+            if isGenerationBound { try checkGeneration() }
+            return try Self.transaction(commands, on: connection)
         }
         return try settled(result)
     }
@@ -121,9 +133,37 @@ public final class PostgresStore: AccountStore {
         switch result {
         case .success(let value): return value
         case .failure(let failure):
-            let error = StoreError(failure, store: location.name, isWrite: true)
-            if case .interrupted = error { isInDoubt.store(true, ordering: .releasing) }
-            throw error
+            raiseDoubt(failure)
+            throw StoreError(failure, store: location.name, isWrite: true)
+        }
+    }
+
+    private func raiseDoubt(_ failure: PostgresConnection.Failure) {
+        switch failure {
+        case .lost, .noticed: doubts.withLock { $0.raised += 1 }
+        case .refused: break
+        }
+    }
+
+    /// The doubts that a write which is sent now will settle, when it is kept; `nil`: none.
+    var openDoubt: UInt64? {
+        doubts.withLock { $0.raised == $0.settled ? nil : $0.raised }
+    }
+
+    func settle(_ doubt: UInt64?) {
+        guard let doubt else { return }
+        doubts.withLock { $0.settled = max($0.settled, doubt) }
+    }
+
+    /// A generation that the counter has not heard of is said as a failure, which makes it ask, also
+    /// where somebody else has found it first: before that nothing of the store may be used. Asked
+    /// when the connection is there, because making it may have found one.
+    func checkGeneration() throws(PostgresConnection.Failure) {
+        let newest = opening.newest
+        guard toldGeneration.withLock({ $0 }) == newest else {
+            throw .refused(
+                state: "generation",
+                message: "generation \(newest) has begun: it may have lost writes")
         }
     }
 

@@ -41,7 +41,12 @@ extension ShardedStore {
         }
         return (concerned.filter { $0.index > 0 } + concerned.filter { $0.index == 0 }).map {
             var part = $0
-            part.batch.reporting = batch.reporting
+            // Where nothing is written of what it said, a session that ends has been closed already,
+            // perhaps: by this batch, before it conflicted in another database.
+            let isSilent = part.batch.puts.isEmpty
+            part.batch.reporting = batch.reporting.filter {
+                !isSilent || !batch.closedSessions.contains($0)
+            }
             part.batch.clockFloor = batch.clockFloor
             return part
         }
@@ -92,10 +97,11 @@ extension ShardedStore {
             guard part.index > 0, !result.closedSessions.isEmpty else { return result }
             // Issued while this database was away, perhaps: then it has not heard of them.
             var isIntroduced = false
-            for id in result.closedSessions where try shard.session(id) == nil {
+            for id in result.closedSessions {
                 guard let record = try home.session(id), record.closedAt == nil else { continue }
                 try shard.keepSession(id, edge: record.edge, at: record.openedAt)
-                isIntroduced = true
+                // Another counter may have done it meanwhile.
+                if try shard.session(id)?.closedAt == nil { isIntroduced = true }
             }
             return isIntroduced ? try shard.commit(part.batch) : result
         }

@@ -97,7 +97,14 @@ public final class ShardedStore: AccountStore {
     }
 
     public func session(_ id: SessionID) throws(StoreError) -> SessionRecord? {
-        try home.session(id)
+        guard let record = try home.session(id), record.closedAt == nil else {
+            return try home.session(id)
+        }
+        // Closed in one is closed: whoever closed it may not have come to the first.
+        for shard in shards.dropFirst() {
+            if let other = try shard.session(id), other.closedAt != nil { return other }
+        }
+        return record
     }
 
     public func sessions(
@@ -113,7 +120,11 @@ public final class ShardedStore: AccountStore {
         var all: [StoreGeneration] = []
         for shard in shards { all.append(try shard.generation()) }
         let isNews = all.dropFirst().contains { $0.learned < $0.current }
-        if isNews, all[0].learned == all[0].current {
+        let isLearned = all[0].learned == all[0].current
+        // While one is learned of, another may be lost, too.
+        let before = generations.withLock { $0[all[0].current] }
+        let isOther = before.map { $0 != all.map(\.current) } ?? false
+        if isNews, isLearned || isOther {
             try home.beginGeneration()
             all[0] = try home.generation()
         }
