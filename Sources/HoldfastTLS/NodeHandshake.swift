@@ -92,7 +92,10 @@ final class NodeHandshake: ChannelDuplexHandler {
             return answer.succeed(.failed)
         }
         let loop = answer.futureResult.eventLoop
-        loop.makeFutureWithTask { await verification.judge(bytes) }
+        let judged = loop.makePromise(of: Result<NodeIdentity, CertificateProblem>.self)
+        // Whatever else this process has to do: the peer waits for it.
+        Task(priority: .high) { judged.succeed(await verification.judge(bytes)) }
+        judged.futureResult
             .assumeIsolated().whenSuccess { verdict in
                 self.verdict = verdict
                 switch verdict {

@@ -6,9 +6,8 @@ import Testing
 
 @testable import HoldfastStore
 
-/// These wait for real servers, each on the thread that it runs on: one at a time, so that there is a
-/// thread left for other tests.
-@Suite(.serialized) enum PostgresTests {}
+/// One at a time: each waits for real servers, and has them for itself.
+@Suite(.serialized, .blocking) enum PostgresTests {}
 
 extension PostgresTests {
     /// One server without a standby for all of these: databases are made new for each case.
