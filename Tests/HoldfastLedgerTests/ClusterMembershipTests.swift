@@ -95,6 +95,17 @@ import Testing
         #expect(third.told(again, 2)?.granted == Amount(1))
     }
 
+    @Test func `without a share, who waits for its own holds keeps its place`() throws {
+        var fixture = CounterEngineFixture(limits: [100])
+        let link = try fixture.join()
+        fixture.report(link, 0, LeaseReport(0, wish: LeaseWish(1, need: 80)))
+        let waiting = LeaseReport(80, 0, 0, held: 80, wish: LeaseWish(2, need: 120))
+        #expect(fixture.report(link, 0, waiting).told(link)?.granted == Amount(80))
+        // The hold settles below its ceiling: served without another wish.
+        let settled = fixture.report(link, 0, LeaseReport(80, 30, 50))
+        #expect(settled.told(link)?.granted == Amount(120))
+    }
+
     @Test func `one edge holds no more of a cap than its share`() throws {
         var fixture = CounterEngineFixture(
             limits: [1_000], settings: settings { $0.slicePercentMax = 25 })

@@ -164,9 +164,12 @@ public struct CounterEngine: Sendable {
     /// The account as a decision made now would see its surroundings.
     public func context(for key: AccountKey) -> AccountLedger.Context {
         let (limit, isOpen) = rules.standing(of: key, now: clock)
+        // Not the limit itself: who waits for its own holds to settle would lose its place.
+        let isBounded = settings.slicePercentMax < 100
         return AccountLedger.Context(
             limit: limit, isOpen: isOpen, reachable: reachable, living: living,
-            isLearning: learning != nil, sliceMax: limit.percent(settings.slicePercentMax))
+            isLearning: learning != nil,
+            sliceMax: isBounded ? limit.percent(settings.slicePercentMax) : Amount(.max))
     }
 
     /// When `begin` should be called although nothing has arrived, by `Moment.elapsed`.
