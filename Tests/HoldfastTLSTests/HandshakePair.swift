@@ -59,9 +59,10 @@ private func prepare(
 ) -> EventLoopFuture<Void> {
     switch side {
     case .node(let credentials):
-        return channel.eventLoop.makeFutureWithTask {
-            await credentials.current()
-        }.flatMapThrowing { certificates in
+        // Hundreds of other tests wait for a thread of Swift's pool; a connection gives up after 10 s.
+        let current = channel.eventLoop.makePromise(of: NodeCertificates.self)
+        Task(priority: .high) { current.succeed(await credentials.current()) }
+        return current.futureResult.flatMapThrowing { certificates in
             try certificates.secure(channel, as: role).flatMapThrowing { peer in
                 let end = FirstRead(role: role, peer: "\(peer)", word)
                 try channel.pipeline.syncOperations.addHandler(end)
