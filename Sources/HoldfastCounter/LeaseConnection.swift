@@ -13,10 +13,14 @@ final class LeaseConnection: Sendable {
         self.channel = channel
     }
 
-    /// Never blocks. A peer that does not read is closed by `FrameReceiver`.
+    /// Never blocks. A peer that does not read is closed by `FrameReceiver`. Encoded on the event
+    /// loop: all edges wait for the thread that calls this.
     func send(_ frame: CounterFrame) {
-        let bytes = channel.allocator.buffer(bytes: FrameCodec.encode(frame))
-        channel.writeAndFlush(bytes, promise: nil)
+        let channel = channel
+        channel.eventLoop.execute {
+            let bytes = channel.allocator.buffer(bytes: FrameCodec.encode(frame))
+            channel.writeAndFlush(bytes, promise: nil)
+        }
     }
 
     /// Leaves what the edge sends in its socket, and so in the edge, until `goOn`. On the channel's

@@ -58,14 +58,16 @@ enum AccountRecord {
         append(account.base.rawValue, to: &bytes)
         append(UInt32(account.lines.count), to: &bytes)
         for line in account.lines {
+            // The ledger takes and grants no larger ones, so this would be our own mistake.
+            precondition(isInBounds(line), "an amount out of bounds")
             append(line.session.rawValue, to: &bytes)
-            for amount in amounts(of: line) {
-                // The ledger takes and grants no larger ones, so this would be our own mistake.
-                precondition(amount.rawValue <= Limits.amountMax, "an amount out of bounds")
-                append(amount.rawValue, to: &bytes)
-            }
+            append(line.granted.rawValue, to: &bytes)
+            append(line.released.rawValue, to: &bytes)
+            append(line.spent.rawValue, to: &bytes)
+            append(line.overrun.rawValue, to: &bytes)
+            append(line.unlocked.rawValue, to: &bytes)
         }
-        append(checksum(bytes, key: key, version: version), to: &bytes)
+        append(checksum(bytes[...], key: key, version: version), to: &bytes)
         return bytes
     }
 
@@ -106,15 +108,14 @@ enum AccountRecord {
             spent: Amount(integer(UInt64.self, in: bytes, at: offset + 24)),
             overrun: Amount(integer(UInt64.self, in: bytes, at: offset + 32)),
             unlocked: Amount(integer(UInt64.self, in: bytes, at: offset + 40)))
-        guard amounts(of: line).allSatisfy({ $0.rawValue <= Limits.amountMax }) else {
-            throw .amountOutOfBounds
-        }
+        guard isInBounds(line) else { throw .amountOutOfBounds }
         return line
     }
 
-    /// In the order in which they are stored.
-    private static func amounts(of line: StoredAccount.Line) -> [Amount] {
-        [line.granted, line.released, line.spent, line.overrun, line.unlocked]
+    private static func isInBounds(_ line: StoredAccount.Line) -> Bool {
+        let bound = Amount(Limits.amountMax)
+        return line.granted <= bound && line.released <= bound && line.spent <= bound
+            && line.overrun <= bound && line.unlocked <= bound
     }
 
     private static func areAscending(_ lines: [StoredAccount.Line]) -> Bool {
@@ -124,31 +125,25 @@ enum AccountRecord {
     // MARK: - Bytes
 
     private static func checksum(
-        _ bytes: some Sequence<UInt8>, key: [UInt8], version: UInt64
+        _ bytes: ArraySlice<UInt8>, key: [UInt8], version: UInt64
     ) -> UInt32 {
-        var versionBytes: [UInt8] = []
-        append(version, to: &versionBytes)
         var crc = CRC32C()
         crc.update(key)
-        crc.update(versionBytes)
+        withUnsafeBytes(of: version.littleEndian) { crc.update($0) }
         crc.update(bytes)
         return crc.value
     }
 
     private static func append<Value: FixedWidthInteger>(_ value: Value, to bytes: inout [UInt8]) {
-        for shift in stride(from: 0, to: Value.bitWidth, by: 8) {
-            bytes.append(UInt8(truncatingIfNeeded: value >> shift))
-        }
+        withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
     }
 
     /// The caller has checked that the bytes are there.
     private static func integer<Value: FixedWidthInteger>(
         _: Value.Type, in bytes: [UInt8], at offset: Int
     ) -> Value {
-        var value: Value = 0
-        for index in (0..<Value.bitWidth / 8).reversed() {
-            value = value << 8 | Value(bytes[offset + index])
+        bytes.withUnsafeBytes { bytes in
+            Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Value.self))
         }
-        return value
     }
 }

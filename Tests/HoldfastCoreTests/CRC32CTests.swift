@@ -18,4 +18,14 @@ import Testing
         crc.update(bytes.dropFirst(5))
         #expect(crc.value == expected)
     }
+
+    @Test func `bytes that are not in one piece have the same value`() {
+        let bytes = (0..<40).map { UInt8($0 * 37 & 0xFF) }
+        for start in 0..<8 {
+            for end in start...bytes.count {
+                let part = bytes[start..<end]
+                #expect(CRC32C.of(part) == CRC32C.of(part.lazy.map { $0 }))
+            }
+        }
+    }
 }

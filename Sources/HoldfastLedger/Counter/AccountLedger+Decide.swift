@@ -28,7 +28,7 @@ extension AccountLedger {
             serveQueue(context, told: &told)
             updateCentralMode(context)
             if queue.isEmpty {
-                for session in reporters { prefetch(session, context) }
+                prefetch(reporters, context)
             } else {
                 actions += recallForHead(context, told: &told)
             }
@@ -38,9 +38,11 @@ extension AccountLedger {
             for session in queue where markUnmet(session) { told.append(session) }
         }
         assertConservation(context, before: exposureBefore)
-        var seen: Set<SessionID> = []
+        guard !told.isEmpty else { return actions }
         let sums = Sums(self, context)
-        for session in told where context.reaches(session) && seen.insert(session).inserted {
+        var isTold: Set<SessionID> = []
+        for session in told where context.reaches(session) {
+            guard told.count == 1 || isTold.insert(session).inserted else { continue }
             actions.append(.tell(session, standing(for: session, sums, context)))
         }
         return actions
@@ -168,17 +170,24 @@ extension AccountLedger {
 
     /// More than the first waiting request needs, so that the edge does not have to ask for each:
     /// at most half of an even share of what is free, so that the next session finds some too.
-    private mutating func prefetch(_ session: SessionID, _ context: Context) {
+    private mutating func prefetch(_ reporters: [SessionID], _ context: Context) {
         // A part of what a request needs serves nobody.
-        guard !isCentral, context.reaches(session), let index = lineIndex(session),
-            let wish = lines[index].wish,
-            wish.need <= lines[index].granted, wish.ceiling > lines[index].granted
-        else { return }
-        let free = context.limit.excess(over: exposure)
-        let share = free.rawValue / (2 * UInt64(max(1, activeCount(context))))
-        let room = context.sliceMax.excess(over: lines[index].outstanding).rawValue
-        let extra = min(wish.ceiling.excess(over: lines[index].granted).rawValue, share, room)
-        lines[index].granted += Amount(extra)
+        guard !isCentral else { return }
+        var knownCount: UInt64?
+        for session in reporters {
+            guard context.reaches(session), let index = lineIndex(session),
+                let wish = lines[index].wish,
+                wish.need <= lines[index].granted, wish.ceiling > lines[index].granted
+            else { continue }
+            let count = knownCount ?? UInt64(max(1, activeCount(context)))
+            knownCount = count
+            let free = context.limit.excess(over: exposure)
+            let room = context.sliceMax.excess(over: lines[index].outstanding).rawValue
+            let extra = min(
+                wish.ceiling.excess(over: lines[index].granted).rawValue,
+                free.rawValue / (2 * count), room)
+            lines[index].granted += Amount(extra)
+        }
     }
 
     /// What was not granted beyond the need is not granted later either, when it may not be wanted

@@ -71,7 +71,10 @@ public struct AccountLedger: Sendable, Equatable {
             self.sliceMax = sliceMax
         }
 
-        func isLost(_ session: SessionID) -> Bool { living.map { !$0.contains(session) } ?? false }
+        func isLost(_ session: SessionID) -> Bool {
+            guard let living, !reaches(session) else { return false }
+            return !living.contains(session)
+        }
 
         func reaches(_ session: SessionID) -> Bool {
             var low = 0
@@ -187,10 +190,9 @@ public struct AccountLedger: Sendable, Equatable {
 
     // MARK: - Facts in
 
-    /// - Returns: by how much the exposure is smaller than before.
+    /// - Returns: by how much less a session is charged now that it has ended.
     @discardableResult
     public mutating func apply(_ fact: Fact, isLearning: Bool = false) throws(Refusal) -> Amount {
-        let before = exposure
         switch fact {
         case .report(let session, let report):
             try take(report, from: session, isLearning: isLearning)
@@ -198,11 +200,11 @@ public struct AccountLedger: Sendable, Equatable {
         case .recallTimedOut(let epoch): recallTimedOut(epoch: epoch)
         case .limitLowered: isRecallOfAllDue = true
         case .closed(let session): close(session)
-        case .recovered(let session, let report): try recover(session, report)
-        case .refunded(let session): refund(session)
+        case .recovered(let session, let report): return try recover(session, report)
+        case .refunded(let session): return refund(session)
         case .unfrozen: isFrozen = false
         }
-        return before.excess(over: exposure)
+        return .zero
     }
 
     /// Takes what a session says. Idempotent, and indifferent to order and loss.
@@ -241,13 +243,7 @@ public struct AccountLedger: Sendable, Equatable {
     }
 
     private func check(_ report: LeaseReport, from session: SessionID) throws(Refusal) {
-        let amounts = [
-            report.granted, report.released, report.spent, report.held, report.overrun,
-            report.unlocked, report.wish?.need ?? .zero, report.wish?.ceiling ?? .zero,
-        ]
-        guard amounts.allSatisfy({ $0.rawValue <= Limits.amountMax }) else {
-            throw .amountOutOfBounds
-        }
+        guard Self.isInBounds(report) else { throw .amountOutOfBounds }
         let known = line(of: session)
         // What would be stored is checked, not the report alone: of two reports that contradict
         // each other each may be possible by itself, and their maximum is not.
@@ -258,6 +254,13 @@ public struct AccountLedger: Sendable, Equatable {
         guard released <= granted else { throw .releasedMoreThanGranted }
         // Four bounded amounts cannot overflow 64 bits.
         guard released + spent <= granted + overrun else { throw .spentMoreThanGranted }
+    }
+
+    private static func isInBounds(_ report: LeaseReport) -> Bool {
+        let bound = Amount(Limits.amountMax)
+        return report.granted <= bound && report.released <= bound && report.spent <= bound
+            && report.held <= bound && report.overrun <= bound && report.unlocked <= bound
+            && report.wish?.need ?? .zero <= bound && report.wish?.ceiling ?? .zero <= bound
     }
 
     private mutating func takeWish(_ wish: LeaseWish, echoed: Amount, at index: Int) {
@@ -287,31 +290,35 @@ public struct AccountLedger: Sendable, Equatable {
 
     private mutating func close(_ session: SessionID) {
         guard let index = lineIndex(session) else { return }
-        fold(index, charging: lines[index].exposure)
+        _ = fold(index, charging: lines[index].exposure)
     }
 
     /// The line is replaced by its charge.
-    private mutating func fold(_ index: Int, charging amount: Amount) {
+    ///
+    /// - Returns: by how much that is less than what the line was charged.
+    private mutating func fold(_ index: Int, charging amount: Amount) -> Amount {
         disconnect(lines[index].session)
         base = base.saturatingAdd(amount)
-        lines.remove(at: index)
+        return lines.remove(at: index).exposure.excess(over: amount)
     }
 
-    private mutating func recover(_ session: SessionID, _ report: LeaseReport) throws(Refusal) {
+    private mutating func recover(
+        _ session: SessionID, _ report: LeaseReport
+    ) throws(Refusal) -> Amount {
         guard report.unlocked.rawValue <= Limits.amountMax else { throw .amountOutOfBounds }
         // Without a line nothing was granted, or it has been folded: nothing is left to refund.
-        guard let index = lineIndex(session) else { return }
+        guard let index = lineIndex(session) else { return .zero }
         // Zero is said of no account in any journal.
         guard report.unlocked > .zero, report.unlocked >= lines[index].unlocked else {
             throw .journalTooOld
         }
         let used = max(lines[index].spent, min(report.unlocked, lines[index].exposure))
-        fold(index, charging: used)
+        return fold(index, charging: used)
     }
 
-    private mutating func refund(_ session: SessionID) {
-        guard let index = lineIndex(session) else { return }
-        fold(index, charging: lines[index].spent)
+    private mutating func refund(_ session: SessionID) -> Amount {
+        guard let index = lineIndex(session) else { return .zero }
+        return fold(index, charging: lines[index].spent)
     }
 
     private mutating func recallTimedOut(epoch: UInt64) {

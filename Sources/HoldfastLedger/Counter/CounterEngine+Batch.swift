@@ -1,109 +1,27 @@
 import HoldfastCore
 
-/// What one batch gathers, and what happens to it: apply, decide, commit, tell.
+/// What happens to a batch: apply, decide, commit, tell.
 extension CounterEngine {
-    struct PendingFact {
-        var fact: AccountLedger.Fact
-        /// Who said it.
-        var connection: ConnectionID?
-        /// What an operator asked for.
-        var operation: UInt64?
-        /// Has been refused; not applied again after a conflict.
-        var isRefused = false
-    }
-
-    enum SessionCheck {
-        case hello(ConnectionID, EdgeFrame.Hello)
-        /// The store does not know the session of such a hello: it lost its row.
-        case adopt(ConnectionID, EdgeFrame.Hello, SessionID)
-        case refund(operation: UInt64, SessionID, [AccountKey], reason: String)
-    }
-
-    struct Closing {
-        var connection: ConnectionID?
-        /// What an operator asked for.
-        var operation: UInt64?
-        var session: SessionID
-    }
-
-    /// What a journal or an operator has done to an account.
-    struct Deed {
-        var action: OperatorRecord.Action
-        var operation: UInt64?
-        var key: AccountKey
-        var session: SessionID?
-        /// What came free by it.
-        var amount: Amount
-    }
-
-    struct Batch {
-        var sessionChecks: [SessionCheck] = []
-        /// Each once, in the order of their coming.
-        var touched: [AccountKey] = []
-        var facts: [AccountKey: [PendingFact]] = [:]
-        /// Told how the account stands, whatever is decided.
-        var reporters: [AccountKey: [SessionID]] = [:]
-        var closings: [Closing] = []
-        var deadSessions: [SessionID] = []
-        var seen: [SessionID] = []
-        var isSessionReviewDue = false
-        var learnedGeneration: UInt64?
-        var operations: [(id: UInt64, Operation)] = []
-        var operationFailures: [UInt64: String] = [:]
-
-        // While it is decided and committed:
-
-        /// As last committed.
-        var before: [AccountKey: AccountLedger] = [:]
-        /// Not decided yet, or not any more.
-        var undecided: [AccountKey] = []
-        var isDecided = false
-        var actions: [AccountKey: [AccountLedger.Action]] = [:]
-        var puts: [AccountKey: StoredAccount] = [:]
-        var written: Set<AccountKey> = []
-        var reload: Set<AccountKey> = []
-        var attemptCount = 0
-        var isCommitted = false
-        /// A commit was interrupted: it may have been written.
-        var isOutcomeDoubtful = false
-        var deeds: [Deed] = []
-
-        func facts(of key: AccountKey) -> [PendingFact] {
-            guard let facts = facts[key] else { preconditionFailure("it was never touched") }
-            return facts
-        }
-
-        var isEmpty: Bool {
-            touched.isEmpty && closings.isEmpty && deadSessions.isEmpty && sessionChecks.isEmpty
-                && seen.isEmpty && learnedGeneration == nil && operations.isEmpty
-        }
-    }
-
     // MARK: - Gathering
-
-    mutating func touch(_ key: AccountKey) {
-        guard batch.facts[key] == nil else { return }
-        batch.facts[key] = []
-        batch.touched.append(key)
-    }
 
     mutating func add(
         _ fact: AccountLedger.Fact, to key: AccountKey, from id: ConnectionID? = nil,
         for operation: UInt64? = nil
     ) {
-        touch(key)
-        batch.facts[key]?.append(
-            PendingFact(fact: fact, connection: id, operation: operation))
+        batch[key].facts.append(
+            CounterBatch.PendingFact(fact: fact, connection: id, operation: operation))
     }
 
-    func needsLoad(_ key: AccountKey) -> Bool {
-        guard let cached = accounts[key] else { return true }
-        if batch.reload.contains(key) { return true }
+    func needsLoad(_ account: CounterBatch.Account) -> Bool {
+        if account.mustReload { return true }
+        guard account.progress == .undecided else { return false }
+        guard let cached = accounts[account.key] else { return true }
         return !batch.isDecided && now.elapsed - cached.comparedAt >= settings.cacheTrust
     }
 
     mutating func take(_ result: LoadResult) {
-        for key in batch.touched where needsLoad(key) {
+        for account in batch.accounts where needsLoad(account) {
+            let key = account.key
             if let damage = result.damaged[key] {
                 setAside(key, damage)
                 continue
@@ -116,33 +34,29 @@ extension CounterEngine {
                 setAside(key, "it contradicts itself")
                 continue
             }
-            guard !isOurs(found, key) else {
-                accounts[key]?.version = found.version
-                batch.written.insert(key)
-                batch.undecided.removeAll { $0 == key }
+            batch[key].mustReload = false
+            if isOurs(found, account), let position = batch.position(of: key) {
+                written(position, version: found.version)
                 continue
             }
-            if accounts[key]?.version == found.version, !batch.reload.contains(key) {
+            if accounts[key]?.version == found.version, !account.mustReload {
                 accounts[key]?.comparedAt = now.elapsed
                 continue
             }
-            let known = batch.before[key] ?? accounts[key]?.ledger
+            let known = accounts[key]?.ledger
             var ledger = known?.rebased(on: found.account) ?? AccountLedger(found.account)
             ledger.recallEpoch = max(ledger.recallEpoch, recallEpochFloor)
-            batch.before[key] = ledger
             accounts[key] = CachedAccount(
                 ledger: ledger, version: found.version, lastUse: now.elapsed,
                 comparedAt: now.elapsed)
         }
-        batch.reload = []
     }
 
     /// The interrupted commit was written after all. Facts could be merged into it once more, but
     /// what an operator did would look as if it had been done before.
-    private func isOurs(_ found: VersionedAccount, _ key: AccountKey) -> Bool {
-        guard batch.isOutcomeDoubtful, let version = accounts[key]?.version else { return false }
-        return found.version > version && found.version - version == 1
-            && found.account == batch.puts[key]
+    private func isOurs(_ found: VersionedAccount, _ account: CounterBatch.Account) -> Bool {
+        batch.isOutcomeDoubtful && account.put == found.account
+            && found.version > account.version && found.version - account.version == 1
     }
 
     /// One damaged account is no reason to keep the edges from their others.
@@ -155,9 +69,7 @@ extension CounterEngine {
             refuseEntry(key, from: id, .unavailable, "the stored account cannot be read")
         }
         forget(key)
-        batch.touched.removeAll { $0 == key }
-        batch.facts[key] = nil
-        batch.deeds.removeAll { $0.key == key }
+        batch.remove(key)
         failOperations(on: key, "\(error)")
     }
 
@@ -165,38 +77,53 @@ extension CounterEngine {
 
     /// Applies the facts and decides, for every account that was not decided yet.
     mutating func decideBatch() {
-        if !batch.isDecided {
-            batch.undecided = batch.touched
-            batch.isDecided = true
+        batch.isDecided = true
+        for position in batch.accounts.indices where batch[position].progress == .undecided {
+            decide(position)
         }
-        for key in batch.undecided { decide(key) }
-        batch.undecided = []
     }
 
-    private mutating func decide(_ key: AccountKey) {
-        guard var cached = accounts[key] else { return }
-        let before = batch.before[key] ?? cached.ledger
-        batch.before[key] = before
-        cached.ledger = before
-        batch.deeds.removeAll { $0.key == key }
-        for (position, pending) in batch.facts(of: key).enumerated() where !pending.isRefused {
-            apply(pending, position, of: key, to: &cached.ledger)
+    /// What is in memory stays as committed until the decision is.
+    private mutating func decide(_ position: Int) {
+        let key = batch[position].key
+        guard let before = accounts[key] else { return }
+        var ledger = before.ledger
+        if !batch.deeds.isEmpty { batch.deeds.removeAll { $0.key == key } }
+        for index in batch[position].facts.indices where !batch[position].facts[index].isRefused {
+            apply(index, of: position, to: &ledger)
         }
-        batch.actions[key] = cached.ledger.decide(
-            context(for: key), reporters: batch.reporters[key] ?? [])
-        let stored = cached.ledger.stored
+        let actions = ledger.decide(context(for: key), reporters: batch[position].reporters)
         // Some things are said only of what the store says now too, which a commit compares: what
         // is in memory here may be older than what another counter has written.
-        let isClaim = cached.ledger.claimCount != before.claimCount
-        batch.puts[key] = isClaim || stored != before.stored ? stored : nil
-        cached.lastUse = now.elapsed
-        accounts[key] = cached
+        let isClaim = ledger.claimCount != before.ledger.claimCount
+        let isChanged = isClaim || !ledger.isStored(like: before.ledger)
+        batch[position].put = isChanged ? ledger.stored : nil
+        batch[position].version = before.version
+        batch[position].actions = actions
+        batch[position].alarming =
+            ledger.isFrozen ? alarming(batch[position].facts, before.ledger) : []
+        batch[position].ledger = ledger
+        batch[position].progress = .decided
+    }
+
+    /// Whose reports show that the store has lost a write.
+    private func alarming(
+        _ facts: [CounterBatch.PendingFact], _ before: AccountLedger
+    ) -> [SessionID] {
+        guard !before.isFrozen else { return [] }
+        return facts.compactMap { pending in
+            guard !pending.isRefused, case .report(let session, let report) = pending.fact,
+                report.granted > before.line(of: session)?.granted ?? .zero
+            else { return nil }
+            return session
+        }
     }
 
     private mutating func apply(
-        _ pending: PendingFact, _ position: Int, of key: AccountKey,
-        to ledger: inout AccountLedger
+        _ index: Int, of position: Int, to ledger: inout AccountLedger
     ) {
+        let key = batch[position].key
+        let pending = batch[position].facts[index]
         do throws(AccountLedger.Refusal) {
             let wasFrozen = ledger.isFrozen
             let freed = try ledger.apply(pending.fact, isLearning: learning != nil)
@@ -204,18 +131,18 @@ extension CounterEngine {
             case .recovered(let session, _) where freed > .zero,
                 .refunded(let session) where freed > .zero:
                 batch.deeds.append(
-                    Deed(
+                    CounterBatch.Deed(
                         action: .refund, operation: pending.operation, key: key,
                         session: session, amount: freed))
             case .unfrozen where wasFrozen:
                 batch.deeds.append(
-                    Deed(
+                    CounterBatch.Deed(
                         action: .release, operation: pending.operation, key: key, session: nil,
                         amount: .zero))
             default: break
             }
         } catch {
-            batch.facts[key]?[position].isRefused = true
+            batch[position].facts[index].isRefused = true
             if let id = pending.connection {
                 refuseEntry(key, from: id, .notBelieved, "\(error)")
             }
@@ -227,27 +154,26 @@ extension CounterEngine {
     /// What is to be written; `nil` when nothing is (left).
     mutating func nextCommit() -> StoreBatch? {
         guard !batch.isCommitted else { return nil }
-        let keys = batch.touched.filter { batch.puts[$0] != nil && !batch.written.contains($0) }
-        // What is written already has its record.
-        let records = operatorRecords().filter { !batch.written.contains($0.account) }
-        let closed = batch.closings.map(\.session) + batch.deadSessions
-        guard
-            !keys.isEmpty || !closed.isEmpty || !batch.seen.isEmpty || !records.isEmpty
-                || batch.learnedGeneration != nil
-        else { return nil }
         var puts: [StoreBatch.Put] = []
-        puts.reserveCapacity(keys.count)
         var reporting: [SessionID] = []
         var known: Set<SessionID> = []
-        for key in keys {
-            guard let account = batch.puts[key], let cached = accounts[key] else {
-                preconditionFailure("what is written has been decided")
-            }
-            puts.append(.init(key: key, expected: cached.version, account: account))
-            for session in concerned(by: key) where known.insert(session).inserted {
-                reporting.append(session)
-            }
+        puts.reserveCapacity(batch.accounts.count)
+        for position in batch.accounts.indices where batch[position].progress == .decided {
+            guard let put = batch[position].put else { continue }
+            puts.append(
+                .init(
+                    key: batch[position].key, expected: batch[position].version, account: put))
+            addConcerned(by: position, to: &reporting, &known)
         }
+        // What is written already has its record.
+        let records = operatorRecords().filter { record in
+            batch.position(of: record.account).map { batch[$0].progress } != .written
+        }
+        let closed = batch.closings.map(\.session) + batch.deadSessions
+        guard
+            !puts.isEmpty || !closed.isEmpty || !batch.seen.isEmpty || !records.isEmpty
+                || batch.learnedGeneration != nil
+        else { return nil }
         return StoreBatch(
             puts: puts, reporting: reporting, closedSessions: closed, seenSessions: batch.seen,
             clockFloor: clock, learnedGeneration: batch.learnedGeneration, records: records)
@@ -255,15 +181,19 @@ extension CounterEngine {
 
     /// Who has to be open for the account to be written: whose reports it takes up, and who is told
     /// what it grants. Another counter may have closed them.
-    private func concerned(by key: AccountKey) -> [SessionID] {
-        var sessions: [SessionID] = []
-        for pending in batch.facts(of: key) where !pending.isRefused {
-            if case .report(let session, _) = pending.fact { sessions.append(session) }
+    private func addConcerned(
+        by position: Int, to reporting: inout [SessionID], _ known: inout Set<SessionID>
+    ) {
+        for pending in batch[position].facts where !pending.isRefused {
+            guard case .report(let session, _) = pending.fact, known.insert(session).inserted
+            else { continue }
+            reporting.append(session)
         }
-        if let actions = batch.actions[key] {
-            for case .tell(let session, _) in actions { sessions.append(session) }
+        for action in batch[position].actions {
+            guard case .tell(let session, _) = action, known.insert(session).inserted
+            else { continue }
+            reporting.append(session)
         }
-        return sessions
     }
 
     mutating func committed(_ result: CommitResult) {
@@ -273,10 +203,9 @@ extension CounterEngine {
         guard batch.attemptCount < Self.attemptCountMax || isComplete(result) else {
             return abandonBatch(.unavailable("accounts keep changing under this counter"))
         }
-        for (key, version) in result.versions {
-            accounts[key]?.version = version
-            accounts[key]?.comparedAt = now.elapsed
-            batch.written.insert(key)
+        for position in batch.accounts.indices where batch[position].progress == .decided {
+            guard let version = result.versions[batch[position].key] else { continue }
+            written(position, version: version)
         }
         if !result.closedSessions.isEmpty { return leaveOut(result.closedSessions) }
         outputs.append(.notice(.committed(accounts: result.versions.count)))
@@ -288,14 +217,25 @@ extension CounterEngine {
         again(result.conflicts)
     }
 
+    private mutating func written(_ position: Int, version: UInt64) {
+        guard let ledger = batch[position].ledger else {
+            preconditionFailure("what is written has been decided")
+        }
+        accounts[batch[position].key] = CachedAccount(
+            ledger: ledger, version: version, lastUse: now.elapsed, comparedAt: now.elapsed)
+        batch[position].progress = .written
+    }
+
     private func isComplete(_ result: CommitResult) -> Bool {
         result.conflicts.isEmpty && result.closedSessions.isEmpty
     }
 
     /// Somebody else has written these accounts, or may have: they are read and decided again.
     private mutating func again(_ keys: [AccountKey]) {
-        batch.undecided = keys
-        batch.reload = Set(keys)
+        for key in keys {
+            batch[key].progress = .undecided
+            batch[key].mustReload = true
+        }
     }
 
     /// These sessions were closed elsewhere: the batch goes on without what they said.
@@ -304,36 +244,42 @@ extension CounterEngine {
             if let id = peerOfSession[session] {
                 reject(id, .sessionClosed, "session \(session.rawValue) is closed")
             }
-            for key in batch.touched {
-                batch.facts[key]?.removeAll { pending in
+            for position in batch.accounts.indices {
+                batch[position].facts.removeAll { pending in
                     if case .report(session, _) = pending.fact { true } else { false }
                 }
-                batch.reporters[key]?.removeAll { $0 == session }
+                batch[position].reporters.removeAll { $0 == session }
             }
         }
-        batch.undecided = batch.touched.filter { !batch.written.contains($0) }
+        for position in batch.accounts.indices { batch[position].decideAgain() }
     }
 
     // MARK: - Telling
 
     mutating func finishBatch() {
         let done = batch
-        batch = Batch()
+        batch = CounterBatch()
         // First: their lines are folded, and nobody should take that for what they hold.
         for closing in done.closings { end(closing) }
         var outbox: [ConnectionID: [GrantEntry]] = [:]
-        for key in done.touched {
-            if let actions = done.actions[key] {
-                for action in actions { perform(action, on: key, &outbox) }
+        for account in done.accounts {
+            if account.progress == .decided, let ledger = account.ledger {
+                accounts[account.key]?.ledger = ledger
+                accounts[account.key]?.lastUse = now.elapsed
             }
-            guard let epoch = accounts[key]?.ledger.openRecallEpoch,
-                !recallDeadlines.contains(where: { $0.key == key && $0.epoch == epoch })
+            for action in account.actions { perform(action, on: account.key, &outbox) }
+            guard let epoch = account.ledger?.openRecallEpoch,
+                !recallDeadlines.contains(where: { $0.key == account.key && $0.epoch == epoch })
             else { continue }
             let at = now.elapsed + settings.recallPatience
-            recallDeadlines.append(RecallDeadline(at: at, key: key, epoch: epoch))
+            recallDeadlines.append(RecallDeadline(at: at, key: account.key, epoch: epoch))
         }
         for (id, entries) in outbox.sorted(by: { $0.key < $1.key }) { send(entries, to: id) }
-        for key in done.touched { alarmIfFrozen(key, done) }
+        for account in done.accounts {
+            for session in account.alarming {
+                outputs.append(.notice(.frozen(account.key, session)))
+            }
+        }
         for session in done.deadSessions { outputs.append(.notice(.closedDead(session))) }
         for deed in done.deeds {
             guard let session = deed.session else { continue }
@@ -367,19 +313,7 @@ extension CounterEngine {
         }
     }
 
-    private mutating func alarmIfFrozen(_ key: AccountKey, _ done: Batch) {
-        guard let now = accounts[key]?.ledger, now.isFrozen,
-            let before = done.before[key], !before.isFrozen
-        else { return }
-        for pending in done.facts(of: key) {
-            guard case .report(let session, let report) = pending.fact,
-                report.granted > before.line(of: session)?.granted ?? .zero
-            else { continue }
-            outputs.append(.notice(.frozen(key, session)))
-        }
-    }
-
-    private mutating func end(_ closing: Closing) {
+    private mutating func end(_ closing: CounterBatch.Closing) {
         guard let id = closing.connection, let peer = peers.removeValue(forKey: id) else { return }
         if peerOfSession[closing.session] == id { peerOfSession[closing.session] = nil }
         updateReachable()
@@ -402,7 +336,7 @@ extension CounterEngine {
             // it.
             batch.attemptCount += 1
             batch.isOutcomeDoubtful = true
-            again(batch.touched.filter { !batch.written.contains($0) })
+            again(batch.accounts.filter { $0.progress != .written }.map(\.key))
         default:
             abandonBatch(error)
         }
@@ -419,8 +353,8 @@ extension CounterEngine {
     /// Also those that have not reported now, whose place in a queue is forgotten with the account.
     mutating func abandonBatch(_ error: StoreError) {
         let failed = batch
-        batch = Batch()
-        for key in failed.touched { forget(key) }
+        batch = CounterBatch()
+        for account in failed.accounts { forget(account.key) }
         for (id, _) in failed.operations {
             outputs.append(.operationDone(id, .refused("\(error)")))
         }
@@ -432,7 +366,7 @@ extension CounterEngine {
             }
         }
         for (id, peer) in peers
-        where failed.touched.contains(where: { peer.references[$0] != nil }) {
+        where failed.accounts.contains(where: { peer.references[$0.key] != nil }) {
             concerned.insert(id)
         }
         for id in concerned.sorted() {

@@ -51,7 +51,7 @@ extension CounterEngine {
             return
         }
         // From now on it cannot use any more what it is refunded.
-        batch.closings.append(Closing(connection: nil, operation: operation, session: session))
+        batch.closings.append(CounterBatch.Closing(connection: nil, operation: operation, session: session))
         for key in keys { add(.refunded(session), to: key, for: operation) }
     }
 
@@ -70,11 +70,11 @@ extension CounterEngine {
     /// A refund is done on all of its accounts or on none: what is refused must not have happened.
     private mutating func withdraw(_ operation: UInt64) {
         batch.closings.removeAll { $0.operation == operation }
-        for key in batch.touched {
-            batch.facts[key]?.removeAll { $0.operation == operation }
+        for position in batch.accounts.indices {
+            batch[position].facts.removeAll { $0.operation == operation }
+            // Some may have been decided with it.
+            batch[position].decideAgain()
         }
-        // Some may have been decided with it.
-        batch.undecided = batch.touched.filter { !batch.written.contains($0) }
     }
 
     /// Of everything that this batch does for operators.
@@ -83,11 +83,11 @@ extension CounterEngine {
     }
 
     private func records(
-        of operation: Operation, _ id: UInt64, _ batch: Batch
+        of operation: Operation, _ id: UInt64, _ batch: CounterBatch
     ) -> [OperatorRecord] {
         // In the order of the accounts: after a conflict that of the deeds is another.
-        batch.touched.flatMap { key in
-            batch.deeds.filter { $0.key == key && $0.operation == id }
+        batch.accounts.flatMap { account in
+            batch.deeds.filter { $0.key == account.key && $0.operation == id }
         }.map {
             OperatorRecord(
                 action: $0.action, at: clock, account: $0.key, session: $0.session,
@@ -95,7 +95,7 @@ extension CounterEngine {
         }
     }
 
-    mutating func finishOperations(_ done: Batch) {
+    mutating func finishOperations(_ done: CounterBatch) {
         for (id, operation) in done.operations {
             let records = records(of: operation, id, done)
             if let failure = done.operationFailures[id] {

@@ -41,18 +41,18 @@ extension CounterEngine {
         _ entries: [ReportEntry], from id: ConnectionID,
         as fact: (LeaseReport) -> AccountLedger.Fact
     ) {
+        let reporter = peers[id]?.isFinal == false ? peers[id]?.session : nil
         for entry in entries {
-            if let key = entry.key {
-                guard introduce(key, as: entry.reference, on: id) else { return }
-            }
-            guard let key = peers[id]?.keys[entry.reference] else {
+            guard let key = entry.key else { continue }
+            guard introduce(key, as: entry.reference, on: id) else { return }
+        }
+        let keys = peers[id]?.keys ?? [:]
+        for entry in entries {
+            guard let key = keys[entry.reference] else {
                 return reject(
                     id, .malformed, "reference \(entry.reference) was never introduced")
             }
-            add(fact(entry.report), to: key, from: id)
-            if let session = peers[id]?.session, peers[id]?.isFinal == false {
-                batch.reporters[key, default: []].append(session)
-            }
+            batch.add(.init(fact: fact(entry.report), connection: id), to: key, from: reporter)
         }
         outputs.append(.notice(.reported(entries: entries.count)))
     }
@@ -84,7 +84,7 @@ extension CounterEngine {
     ) {
         take(entries, from: id) { isFinal ? .recovered(session, $0) : .report(session, $0) }
         guard let peer = peers[id] else { return }
-        batch.closings.append(Closing(connection: id, session: session))
+        batch.closings.append(CounterBatch.Closing(connection: id, session: session))
         guard !isFinal else { return }
         // All accounts that the session has used here, not only those of its last report.
         for reference in peer.keys.keys.sorted() {
@@ -219,7 +219,7 @@ extension CounterEngine {
         updateReachable()
         for reference in peer.keys.keys.sorted() {
             guard let key = peer.keys[reference], peer.references[key] == reference,
-                accounts[key] != nil || batch.facts[key] != nil
+                accounts[key] != nil || batch.concerns(key)
             else { continue }
             add(.disconnected(session), to: key)
         }
@@ -280,9 +280,8 @@ extension CounterEngine {
             let before = old.standing(of: key, now: clock)
             let after = rules.standing(of: key, now: clock)
             guard before != after, let ledger = accounts[key]?.ledger else { continue }
-            touch(key)
             // Everybody who has an account of it should know the new limit at once.
-            batch.reporters[key, default: []] += ledger.sessions
+            batch[key].reporters += ledger.sessions
             if after.limit < before.limit { add(.limitLowered, to: key) }
         }
         outputs.append(.notice(.policyAdopted(version: rules.version, caps: rules.caps.count)))

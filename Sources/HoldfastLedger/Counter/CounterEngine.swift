@@ -52,7 +52,7 @@ public struct CounterEngine: Sendable {
     }
 
     struct CachedAccount {
-        /// As committed, except while a batch is under way.
+        /// As committed, also while a batch is under way.
         var ledger: AccountLedger
         var version: UInt64
         var lastUse: UInt64
@@ -121,7 +121,7 @@ public struct CounterEngine: Sendable {
     private var nextSilenceCheck: UInt64
 
     var stage = Stage.idle
-    var batch = Batch()
+    var batch = CounterBatch()
     var outputs: [Output] = []
 
     /// - Parameters:
@@ -153,7 +153,7 @@ public struct CounterEngine: Sendable {
     /// By the counter's clock, which never goes back.
     public var clock: UnixTime { UnixTime(clockFloor / 1_000) }
 
-    /// The accounts in memory, as committed when no batch is under way. In no order.
+    /// The accounts in memory, as committed. In no order.
     /// `version`: of the store's row that it was read from or written to.
     public var cachedAccounts: [(key: AccountKey, ledger: AccountLedger, version: UInt64)] {
         accounts.map { ($0.key, $0.value.ledger, $0.value.version) }
@@ -252,7 +252,7 @@ public struct CounterEngine: Sendable {
             return (.unseenSessions, .sessionsUnseen(since: UnixTime(since)))
         }
         while !batch.isEmpty {
-            let missing = batch.touched.filter { needsLoad($0) }
+            let missing = batch.accounts.filter { needsLoad($0) }.map(\.key)
             if !missing.isEmpty { return (.loading, .load(missing)) }
             decideBatch()
             if let commit = nextCommit() { return (.committing, .commit(commit)) }
@@ -311,8 +311,7 @@ public struct CounterEngine: Sendable {
     mutating func tellEveryone(where isConcerned: (AccountLedger) -> Bool) {
         for key in sortedAccountKeys {
             guard let ledger = accounts[key]?.ledger, isConcerned(ledger) else { continue }
-            touch(key)
-            batch.reporters[key, default: []] += ledger.sessions
+            batch[key].reporters += ledger.sessions
         }
     }
 
@@ -323,7 +322,7 @@ public struct CounterEngine: Sendable {
         }
         for (key, account) in accounts {
             let isNeeded =
-                now.elapsed - account.lastUse < settings.cacheLifetime || batch.facts[key] != nil
+                now.elapsed - account.lastUse < settings.cacheLifetime || batch.concerns(key)
                 || account.ledger.isWaitedFor
                 || account.ledger.lines.contains { $0.held > .zero && isConnected($0.session) }
             if !isNeeded { forget(key) }

@@ -50,13 +50,17 @@ public struct StoredAccount: Sendable, Equatable {
 
 extension AccountLedger {
     public var stored: StoredAccount {
-        StoredAccount(
-            base: base, isFrozen: isFrozen,
-            lines: lines.filter { !$0.isBlank }.map {
-                StoredAccount.Line(
-                    session: $0.session, granted: $0.granted, released: $0.released,
-                    spent: $0.spent, overrun: $0.overrun, unlocked: $0.unlocked)
-            })
+        var stored = StoredAccount(base: base, isFrozen: isFrozen, lines: [])
+        stored.lines.reserveCapacity(lines.count)
+        for line in lines where !line.isBlank { stored.lines.append(line.stored) }
+        return stored
+    }
+
+    /// Whether `stored` is the same of both.
+    func isStored(like other: AccountLedger) -> Bool {
+        guard base == other.base, isFrozen == other.isFrozen else { return false }
+        let mine = lines.lazy.filter { !$0.isBlank }.map(\.stored)
+        return mine.elementsEqual(other.lines.lazy.filter { !$0.isBlank }.map(\.stored))
     }
 
     public init(_ stored: StoredAccount) {
@@ -105,5 +109,13 @@ extension AccountLedger {
         rebased.lastTotalSpent = lastTotalSpent
         rebased.claimCount = claimCount
         return rebased
+    }
+}
+
+extension AccountLedger.Line {
+    fileprivate var stored: StoredAccount.Line {
+        StoredAccount.Line(
+            session: session, granted: granted, released: released, spent: spent,
+            overrun: overrun, unlocked: unlocked)
     }
 }

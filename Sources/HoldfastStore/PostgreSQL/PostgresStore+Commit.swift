@@ -3,8 +3,6 @@ public import HoldfastLedger
 
 extension PostgresStore {
     public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
-        precondition(
-            Set(batch.puts.map(\.key)).count == batch.puts.count, "a batch has a key twice")
         let plan = BatchPlan(batch, clockSlot: clockSlot)
         // What is no id was never issued.
         guard plan.isEveryReporterPossible else {
@@ -99,13 +97,11 @@ struct BatchPlan {
     private var parts: [Part] = []
     private let batch: StoreBatch
     /// Of `batch.puts`, in the order of their statement.
-    private var updates: [Int] = []
-    private var inserts: [Int] = []
-    private let keys: [[UInt8]]
+    private var updates: [(index: Int, key: [UInt8])] = []
+    private var inserts: [(index: Int, key: [UInt8])] = []
 
     init(_ batch: StoreBatch, clockSlot: Int64) {
         self.batch = batch
-        keys = batch.puts.map { $0.key.textBytes }
         let reporting = Set(batch.reporting).compactMap { Int64(exactly: $0.rawValue) }.sorted()
         isEveryReporterPossible = reporting.count == Set(batch.reporting).count
         if !reporting.isEmpty { add(.lockReporting, .reporting) { $0.add(reporting) } }
@@ -127,31 +123,27 @@ struct BatchPlan {
     }
 
     private mutating func addPuts(_ reporting: [Int64]) {
-        for index in batch.puts.indices {
-            precondition(!batch.puts[index].key.cap.isEmpty, "an account without a cap")
-            // What cannot be a version cannot be the current one either.
-            guard let expected = Int64(exactly: batch.puts[index].expected), expected < .max else {
-                continue
-            }
-            if expected == 0 { inserts.append(index) } else { updates.append(index) }
-        }
         // All writers lock rows in this order, so that none waits for one that waits for it.
-        updates.sort { keys[$0].lexicographicallyPrecedes(keys[$1]) }
-        inserts.sort { keys[$0].lexicographicallyPrecedes(keys[$1]) }
+        for put in KeyOrder.sorted(batch.puts) {
+            // What cannot be a version cannot be the current one either.
+            guard let expected = Int64(exactly: batch.puts[put.index].expected), expected < .max
+            else { continue }
+            if expected == 0 { inserts.append(put) } else { updates.append(put) }
+        }
         if !updates.isEmpty {
-            let (updates, batch, keys) = (updates, batch, keys)
+            let (updates, batch) = (updates, batch)
             add(.update, .updates) { parameters in
-                parameters.add(updates.map { keys[$0] })
-                parameters.add(updates.map { Int64(batch.puts[$0].expected) + 1 })
-                parameters.add(updates.map { Self.value(of: batch.puts[$0], keys[$0]) })
+                parameters.add(updates.map(\.key))
+                parameters.add(updates.map { Int64(batch.puts[$0.index].expected) + 1 })
+                parameters.add(updates.map { Self.value(of: batch.puts[$0.index], $0.key) })
                 parameters.add(reporting)
             }
         }
         if !inserts.isEmpty {
-            let (inserts, batch, keys) = (inserts, batch, keys)
+            let (inserts, batch) = (inserts, batch)
             add(.insert, .inserts) { parameters in
-                parameters.add(inserts.map { keys[$0] })
-                parameters.add(inserts.map { Self.value(of: batch.puts[$0], keys[$0]) })
+                parameters.add(inserts.map(\.key))
+                parameters.add(inserts.map { Self.value(of: batch.puts[$0.index], $0.key) })
                 parameters.add(reporting)
             }
         }
@@ -201,7 +193,7 @@ struct BatchPlan {
     /// - Parameter rows: of each of `commands`.
     func result(_ rows: [PostgresRows]) -> CommitResult {
         var result = CommitResult()
-        var written = Set<Int>()
+        var isWritten = [Bool](repeating: false, count: batch.puts.count)
         for (part, rows) in zip(parts, rows) {
             switch part {
             case .reporting:
@@ -212,24 +204,24 @@ struct BatchPlan {
             case .updates:
                 for row in 0..<rows.count {
                     if let number = rows.integer(row, 0) {
-                        written.insert(updates[Int(number) - 1])
+                        isWritten[updates[Int(number) - 1].index] = true
                     }
                 }
             case .inserts:
-                if rows.count == inserts.count {
-                    written.formUnion(inserts)
-                } else {
-                    let found = Set((0..<rows.count).compactMap { rows.bytes($0, 0) })
-                    written.formUnion(inserts.filter { found.contains(keys[$0]) })
+                let isComplete = rows.count == inserts.count
+                let found =
+                    isComplete ? [] : Set((0..<rows.count).compactMap { rows.bytes($0, 0) })
+                for put in inserts where isComplete || found.contains(put.key) {
+                    isWritten[put.index] = true
                 }
             case .floor: result.clockFloor = UnixTime(rows.integer(0, 0) ?? 0)
             case .other: break
             }
         }
         guard result.closedSessions.isEmpty else { return result }
-        result.versions.reserveCapacity(written.count)
+        result.versions.reserveCapacity(batch.puts.count)
         for (index, put) in batch.puts.enumerated() {
-            if written.contains(index) {
+            if isWritten[index] {
                 result.versions[put.key] = put.expected + 1
             } else {
                 result.conflicts.append(put.key)

@@ -81,6 +81,9 @@ enum SQLiteSchema {
     private static func makeDurable(_ db: Database, path: String) throws {
         let journalMode = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL")
         try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+        // In KiB. Pages that a large batch changes stay in memory until it is committed; without
+        // room they would be written to the log, read and written again.
+        try db.execute(sql: "PRAGMA cache_size = -65536")
         let synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
         let full = 2
         guard journalMode == "wal", synchronous == full else {

@@ -5,8 +5,6 @@ public import HoldfastLedger
 
 extension SQLiteStore {
     public func commit(_ batch: StoreBatch) throws(StoreError) -> CommitResult {
-        precondition(
-            Set(batch.puts.map(\.key)).count == batch.puts.count, "a batch has a key twice")
         return try write { db in
             var result = try write(batch, db)
             result.clockFloor = try readClockFloor(db)
@@ -52,14 +50,16 @@ extension SQLiteStore {
         let update = try db.cachedStatement(
             sql: "UPDATE account SET version = ?, value = ? WHERE key = ? AND version = ?")
         var result = CommitResult()
-        for put in puts {
-            precondition(!put.key.cap.isEmpty, "an account without a cap")
+        result.versions.reserveCapacity(puts.count)
+        var conflicts: [Int] = []
+        // Page by page: otherwise one page would be read and written many times.
+        for (index, key) in KeyOrder.sorted(puts) {
+            let put = puts[index]
             // What cannot be a version cannot be the current one either.
             guard let expected = Int64(exactly: put.expected), expected < .max else {
-                result.conflicts.append(put.key)
+                conflicts.append(index)
                 continue
             }
-            let key = put.key.textBytes
             let version = put.expected + 1
             let value = Data(AccountRecord.encode(put.account, key: key, version: version))
             if expected == 0 {
@@ -70,9 +70,10 @@ extension SQLiteStore {
             if db.changesCount == 1 {
                 result.versions[put.key] = version
             } else {
-                result.conflicts.append(put.key)
+                conflicts.append(index)
             }
         }
+        result.conflicts = conflicts.sorted().map { puts[$0].key }
         return result
     }
 

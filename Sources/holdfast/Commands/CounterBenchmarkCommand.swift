@@ -21,6 +21,9 @@ struct CounterBenchmarkCommand: AsyncParsableCommand {
     @Option(help: "Seconds that each case is measured for.")
     var seconds = 5.0
 
+    @Option(help: "Only cases with this text in their names.")
+    var only = ""
+
     @Flag(help: "Uses a PostgreSQL server that may lose what it has acknowledged.")
     var allowUnsafeStore = false
 
@@ -32,7 +35,7 @@ struct CounterBenchmarkCommand: AsyncParsableCommand {
         Terminal.say(
             "store     case                                        entries/s  commits/s"
                 + "   p50 ms   p99 ms")
-        for (name, load) in cases {
+        for (name, load) in cases where only.isEmpty || name.contains(only) {
             let result: CounterBenchmark.Result
             do {
                 result = try await measure(load)

@@ -1,0 +1,136 @@
+/// Names one account: one cap × one combination of scope values × one period.
+public struct AccountKey: Hashable, Sendable {
+    /// Shared by all copies: a counter has one for each account in several tables, and looks each
+    /// up a dozen times for every report.
+    private final class Parts: Sendable {
+        let cap: String
+        let unit: CapUnit
+        let period: PeriodKind
+        let periodID: Int64
+        let values: [String]
+        let textBytes: [UInt8]
+        let hash: Int
+
+        init(
+            _ cap: String, _ unit: CapUnit, _ period: PeriodKind, _ periodID: Int64,
+            _ values: [String]
+        ) {
+            self.cap = cap
+            self.unit = unit
+            self.period = period
+            self.periodID = periodID
+            self.values = values
+            textBytes = AccountKey.textBytes(cap, unit, period, periodID, values)
+            var hasher = Hasher()
+            textBytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+            hash = hasher.finalize()
+        }
+    }
+
+    private let parts: Parts
+
+    public init(
+        cap: String, unit: CapUnit, period: PeriodKind, periodID: Int64, values: [String]
+    ) {
+        parts = Parts(cap, unit, period, periodID, values)
+    }
+
+    public var cap: String { parts.cap }
+    public var unit: CapUnit { parts.unit }
+    public var period: PeriodKind { parts.period }
+    public var periodID: Int64 { parts.periodID }
+    public var values: [String] { parts.values }
+
+    /// `cap|usd|day|20778|value|…`, with `%`, `|` and control characters percent-encoded: the form
+    /// in which the key is stored and sent.
+    public var text: String {
+        String(decoding: textBytes, as: UTF8.self)
+    }
+
+    /// The UTF-8 of `text`.
+    public var textBytes: [UInt8] { parts.textBytes }
+
+    private static func textBytes(
+        _ cap: String, _ unit: CapUnit, _ period: PeriodKind, _ periodID: Int64,
+        _ values: [String]
+    ) -> [UInt8] {
+        var out: [UInt8] = []
+        out.reserveCapacity(
+            40 + cap.utf8.count + values.reduce(0) { $0 + $1.utf8.count + 1 })
+        appendEscaped(cap, to: &out)
+        for part in [unit.name, period.name, String(periodID)] {
+            out.append(UInt8(ascii: "|"))
+            out += part.utf8
+        }
+        for value in values {
+            out.append(UInt8(ascii: "|"))
+            appendEscaped(value, to: &out)
+        }
+        return out
+    }
+
+    public init?(text: String) {
+        // By bytes: as characters, a value that begins with a combining mark would swallow the bar.
+        let parts = text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
+            .map { Substring($0) }
+        guard parts.count >= 4, let cap = Self.unescape(parts[0]), !cap.isEmpty,
+            let unit = CapUnit.allCases.first(where: { $0.name == parts[1] }),
+            let period = PeriodKind.allCases.first(where: { $0.name == parts[2] }),
+            let periodID = Int64(parts[3])
+        else { return nil }
+        var values: [String] = []
+        for part in parts.dropFirst(4) {
+            guard let value = Self.unescape(part) else { return nil }
+            values.append(value)
+        }
+        self.init(cap: cap, unit: unit, period: period, periodID: periodID, values: values)
+        // An account has one text: another spelling (`+5`, `%7c`) would be a second row of the
+        // store.
+        guard textBytes.elementsEqual(text.utf8) else { return nil }
+    }
+
+    // Compared byte by byte. Swift's own comparison takes `é` and `e` + accent for equal, while the
+    // store and the other processes see two texts: one account here would be two there.
+
+    public static func == (left: AccountKey, right: AccountKey) -> Bool {
+        left.parts === right.parts
+            || left.parts.hash == right.parts.hash && left.textBytes == right.textBytes
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(parts.hash)
+    }
+
+    private static let hexDigits = Array("0123456789ABCDEF".utf8)
+
+    private static func appendEscaped(_ text: String, to out: inout [UInt8]) {
+        for byte in text.utf8 {
+            if byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%")
+                || byte == UInt8(ascii: "|")
+            {
+                out += [
+                    UInt8(ascii: "%"), hexDigits[Int(byte >> 4)], hexDigits[Int(byte & 15)],
+                ]
+            } else {
+                out.append(byte)
+            }
+        }
+    }
+
+    private static func unescape(_ text: Substring) -> String? {
+        var out: [UInt8] = []
+        var bytes = ArraySlice(text.utf8)
+        while let byte = bytes.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                out.append(byte)
+                continue
+            }
+            guard bytes.count >= 2,
+                let value = UInt8(String(decoding: bytes.prefix(2), as: UTF8.self), radix: 16)
+            else { return nil }
+            out.append(value)
+            bytes = bytes.dropFirst(2)
+        }
+        return String(validating: out, as: UTF8.self)
+    }
+}
