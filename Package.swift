@@ -25,6 +25,7 @@ let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let certificates: Target.Dependency = .product(name: "X509", package: "swift-certificates")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let grdbSQLite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let lifecycle: Target.Dependency = .product(
@@ -60,7 +61,7 @@ let interop: [Target] = [
     .target(name: "HoldfastEgress", dependencies: ["CCurl", nioCore]),
     .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(
-        name: "HoldfastStore", dependencies: ["HoldfastCore", "HoldfastLedger", "CPostgres", grdb]),
+        name: "HoldfastStore", dependencies: ["HoldfastCore", "HoldfastLedger", "CPostgres", grdb, grdbSQLite]),
 ]
 
 // MARK: - Shells.

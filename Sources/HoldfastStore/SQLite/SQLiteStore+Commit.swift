@@ -42,13 +42,15 @@ extension SQLiteStore {
     }
 
     private func put(_ puts: [StoreBatch.Put], _ db: Database) throws -> CommitResult {
-        let insert = try db.cachedStatement(
+        let insert = try AccountStatement(
+            db,
             sql: """
-                INSERT INTO account (key, version, value) VALUES (?, ?, ?)
+                INSERT INTO account (key, version, value) VALUES (?1, ?2, ?3)
                 ON CONFLICT (key) DO NOTHING
                 """)
-        let update = try db.cachedStatement(
-            sql: "UPDATE account SET version = ?, value = ? WHERE key = ? AND version = ?")
+        let update = try AccountStatement(
+            db,
+            sql: "UPDATE account SET version = ?2, value = ?3 WHERE key = ?1 AND version = ?2 - 1")
         var result = CommitResult()
         result.versions.reserveCapacity(puts.count)
         var conflicts: [Int] = []
@@ -61,13 +63,9 @@ extension SQLiteStore {
                 continue
             }
             let version = put.expected + 1
-            let value = Data(AccountRecord.encode(put.account, key: key, version: version))
-            if expected == 0 {
-                try insert.execute(arguments: [Data(key), expected + 1, value])
-            } else {
-                try update.execute(arguments: [expected + 1, value, Data(key), expected])
-            }
-            if db.changesCount == 1 {
+            let value = AccountRecord.encode(put.account, key: key, version: version)
+            let statement = expected == 0 ? insert : update
+            if try statement.run(key: key, version: expected + 1, value: value) {
                 result.versions[put.key] = version
             } else {
                 conflicts.append(index)
