@@ -40,9 +40,10 @@ extension AccountLedger {
         assertConservation(context, before: exposureBefore)
         guard !told.isEmpty else { return actions }
         let sums = Sums(self, context)
-        var isTold: Set<SessionID> = []
+        var isTold = [Bool](repeating: false, count: lines.count)
         for session in told where context.reaches(session) {
-            guard told.count == 1 || isTold.insert(session).inserted else { continue }
+            guard let index = lineIndex(session), !isTold[index] else { continue }
+            isTold[index] = true
             actions.append(.tell(session, standing(for: session, sums, context)))
         }
         return actions

@@ -1,15 +1,22 @@
 import HoldfastCore
 
 /// What one batch gathers.
+///
+/// Thousands of accounts, most with one fact and one answer: facts and actions are in one array each,
+/// because a small array of its own for every account is half of a batch's time.
 struct CounterBatch: Sendable {
     struct PendingFact: Sendable {
         var fact: AccountLedger.Fact
+        /// Told how the account stands, whatever is decided.
+        var reporter: SessionID?
         /// Who said it.
         var connection: ConnectionID?
         /// What an operator asked for.
         var operation: UInt64?
-        /// Has been refused; not applied again after a conflict.
-        var isRefused = false
+        /// Has been refused or withdrawn; not applied (again after a conflict).
+        var isDropped = false
+        /// Of the same account.
+        fileprivate(set) var next: Int?
     }
 
     enum SessionCheck: Sendable {
@@ -46,9 +53,11 @@ struct CounterBatch: Sendable {
         }
 
         let key: AccountKey
-        var facts: [PendingFact] = []
-        /// Told how the account stands, whatever is decided.
-        var reporters: [SessionID] = []
+        /// Positions in `facts`.
+        fileprivate(set) var firstFact: Int?
+        fileprivate var lastFact: Int?
+        /// Others who are told how the account stands, whatever is decided.
+        var listeners: [SessionID] = []
         var progress = Progress.undecided
         /// Somebody else has written it, or may have.
         var mustReload = false
@@ -56,22 +65,22 @@ struct CounterBatch: Sendable {
         // As decided last:
 
         var ledger: AccountLedger?
-        var actions: [AccountLedger.Action] = []
+        /// Positions in `actions`.
+        var actions = 0..<0
         /// To be written, over this version; `nil`: nothing stored changes.
         var put: StoredAccount?
         var version: UInt64 = 0
         /// Whose reports have shown that the store lost a write.
         var alarming: [SessionID] = []
-
-        mutating func decideAgain() {
-            guard progress == .decided else { return }
-            progress = .undecided
-        }
     }
 
     /// Each once, in the order of their coming.
     private(set) var accounts: [Account] = []
     private var positions: [AccountKey: Int] = [:]
+    /// Linked by account, in the order of their coming.
+    var facts: [PendingFact] = []
+    /// Of all decisions; each account knows which are its newest.
+    var actions: [AccountLedger.Action] = []
     var sessionChecks: [SessionCheck] = []
     var closings: [Closing] = []
     var deadSessions: [SessionID] = []
@@ -113,11 +122,58 @@ struct CounterBatch: Sendable {
         _modify { yield &accounts[position] }
     }
 
-    /// - Parameter reporter: told how the account stands.
-    mutating func add(_ fact: PendingFact, to key: AccountKey, from reporter: SessionID?) {
+    mutating func add(_ fact: PendingFact, to key: AccountKey) {
         let position = take(key)
-        accounts[position].facts.append(fact)
-        if let reporter { accounts[position].reporters.append(reporter) }
+        if let last = accounts[position].lastFact {
+            facts[last].next = facts.count
+        } else {
+            accounts[position].firstFact = facts.count
+        }
+        accounts[position].lastFact = facts.count
+        facts.append(fact)
+    }
+
+    /// Told how the account stands, whatever is decided.
+    func reporters(_ position: Int) -> [SessionID] {
+        var reporters: [SessionID] = []
+        var next = accounts[position].firstFact
+        while let index = next {
+            if let reporter = facts[index].reporter { reporters.append(reporter) }
+            next = facts[index].next
+        }
+        if !accounts[position].listeners.isEmpty { reporters += accounts[position].listeners }
+        return reporters
+    }
+
+    /// From now on the batch goes on without what these sessions have said.
+    mutating func leaveOut(_ sessions: [SessionID]) {
+        for index in facts.indices {
+            if case .report(let session, _) = facts[index].fact, sessions.contains(session) {
+                facts[index].isDropped = true
+            }
+            if let reporter = facts[index].reporter, sessions.contains(reporter) {
+                facts[index].reporter = nil
+            }
+        }
+        for position in accounts.indices {
+            accounts[position].listeners.removeAll { sessions.contains($0) }
+        }
+        decideAgain()
+    }
+
+    mutating func withdraw(operation: UInt64) {
+        closings.removeAll { $0.operation == operation }
+        for index in facts.indices where facts[index].operation == operation {
+            facts[index].isDropped = true
+        }
+        // Some may have been decided with it.
+        decideAgain()
+    }
+
+    private mutating func decideAgain() {
+        for position in accounts.indices where accounts[position].progress == .decided {
+            accounts[position].progress = .undecided
+        }
     }
 
     private mutating func take(_ key: AccountKey) -> Int {

@@ -8,8 +8,7 @@ extension CounterEngine {
         _ fact: AccountLedger.Fact, to key: AccountKey, from id: ConnectionID? = nil,
         for operation: UInt64? = nil
     ) {
-        batch[key].facts.append(
-            CounterBatch.PendingFact(fact: fact, connection: id, operation: operation))
+        batch.add(.init(fact: fact, connection: id, operation: operation), to: key)
     }
 
     func needsLoad(_ account: CounterBatch.Account) -> Bool {
@@ -89,41 +88,51 @@ extension CounterEngine {
         guard let before = accounts[key] else { return }
         var ledger = before.ledger
         if !batch.deeds.isEmpty { batch.deeds.removeAll { $0.key == key } }
-        for index in batch[position].facts.indices where !batch[position].facts[index].isRefused {
+        var next = batch[position].firstFact
+        while let index = next {
             apply(index, of: position, to: &ledger)
+            next = batch.facts[index].next
         }
-        let actions = ledger.decide(context(for: key), reporters: batch[position].reporters)
+        let first = batch.actions.count
+        batch.actions += ledger.decide(
+            context(for: key), reporters: batch.reporters(position))
         // Some things are said only of what the store says now too, which a commit compares: what
         // is in memory here may be older than what another counter has written.
         let isClaim = ledger.claimCount != before.ledger.claimCount
         let isChanged = isClaim || !ledger.isStored(like: before.ledger)
         batch[position].put = isChanged ? ledger.stored : nil
         batch[position].version = before.version
-        batch[position].actions = actions
+        batch[position].actions = first..<batch.actions.count
         batch[position].alarming =
-            ledger.isFrozen ? alarming(batch[position].facts, before.ledger) : []
+            ledger.isFrozen && !before.ledger.isFrozen ? alarming(position, before.ledger) : []
         batch[position].ledger = ledger
         batch[position].progress = .decided
     }
 
     /// Whose reports show that the store has lost a write.
     private func alarming(
-        _ facts: [CounterBatch.PendingFact], _ before: AccountLedger
+        _ position: Int, _ before: AccountLedger
     ) -> [SessionID] {
-        guard !before.isFrozen else { return [] }
-        return facts.compactMap { pending in
-            guard !pending.isRefused, case .report(let session, let report) = pending.fact,
+        var sessions: [SessionID] = []
+        var next = batch[position].firstFact
+        while let index = next {
+            let pending = batch.facts[index]
+            if !pending.isDropped, case .report(let session, let report) = pending.fact,
                 report.granted > before.line(of: session)?.granted ?? .zero
-            else { return nil }
-            return session
+            {
+                sessions.append(session)
+            }
+            next = pending.next
         }
+        return sessions
     }
 
     private mutating func apply(
         _ index: Int, of position: Int, to ledger: inout AccountLedger
     ) {
         let key = batch[position].key
-        let pending = batch[position].facts[index]
+        let pending = batch.facts[index]
+        guard !pending.isDropped else { return }
         do throws(AccountLedger.Refusal) {
             let wasFrozen = ledger.isFrozen
             let freed = try ledger.apply(pending.fact, isLearning: learning != nil)
@@ -142,7 +151,7 @@ extension CounterEngine {
             default: break
             }
         } catch {
-            batch[position].facts[index].isRefused = true
+            batch.facts[index].isDropped = true
             if let id = pending.connection {
                 refuseEntry(key, from: id, .notBelieved, "\(error)")
             }
@@ -184,12 +193,17 @@ extension CounterEngine {
     private func addConcerned(
         by position: Int, to reporting: inout [SessionID], _ known: inout Set<SessionID>
     ) {
-        for pending in batch[position].facts where !pending.isRefused {
-            guard case .report(let session, _) = pending.fact, known.insert(session).inserted
-            else { continue }
-            reporting.append(session)
+        var next = batch[position].firstFact
+        while let index = next {
+            if !batch.facts[index].isDropped,
+                case .report(let session, _) = batch.facts[index].fact,
+                known.insert(session).inserted
+            {
+                reporting.append(session)
+            }
+            next = batch.facts[index].next
         }
-        for action in batch[position].actions {
+        for action in batch.actions[batch[position].actions] {
             guard case .tell(let session, _) = action, known.insert(session).inserted
             else { continue }
             reporting.append(session)
@@ -244,14 +258,8 @@ extension CounterEngine {
             if let id = peerOfSession[session] {
                 reject(id, .sessionClosed, "session \(session.rawValue) is closed")
             }
-            for position in batch.accounts.indices {
-                batch[position].facts.removeAll { pending in
-                    if case .report(session, _) = pending.fact { true } else { false }
-                }
-                batch[position].reporters.removeAll { $0 == session }
-            }
         }
-        for position in batch.accounts.indices { batch[position].decideAgain() }
+        batch.leaveOut(sessions)
     }
 
     // MARK: - Telling
@@ -262,22 +270,11 @@ extension CounterEngine {
         // First: their lines are folded, and nobody should take that for what they hold.
         for closing in done.closings { end(closing) }
         var outbox: [ConnectionID: [GrantEntry]] = [:]
-        for account in done.accounts {
-            if account.progress == .decided, let ledger = account.ledger {
-                accounts[account.key]?.ledger = ledger
-                accounts[account.key]?.lastUse = now.elapsed
-            }
-            for action in account.actions { perform(action, on: account.key, &outbox) }
-            guard let epoch = account.ledger?.openRecallEpoch,
-                !recallDeadlines.contains(where: { $0.key == account.key && $0.epoch == epoch })
-            else { continue }
-            let at = now.elapsed + settings.recallPatience
-            recallDeadlines.append(RecallDeadline(at: at, key: account.key, epoch: epoch))
-        }
+        for position in done.accounts.indices { finish(position, of: done, &outbox) }
         for (id, entries) in outbox.sorted(by: { $0.key < $1.key }) { send(entries, to: id) }
-        for account in done.accounts {
-            for session in account.alarming {
-                outputs.append(.notice(.frozen(account.key, session)))
+        for position in done.accounts.indices {
+            for session in done[position].alarming {
+                outputs.append(.notice(.frozen(done[position].key, session)))
             }
         }
         for session in done.deadSessions { outputs.append(.notice(.closedDead(session))) }
@@ -286,6 +283,22 @@ extension CounterEngine {
             outputs.append(.notice(.refunded(deed.key, session, deed.amount)))
         }
         finishOperations(done)
+    }
+
+    private mutating func finish(
+        _ position: Int, of done: CounterBatch, _ outbox: inout [ConnectionID: [GrantEntry]]
+    ) {
+        let key = done[position].key
+        if done[position].progress == .decided, let ledger = done[position].ledger {
+            accounts[key]?.ledger = ledger
+            accounts[key]?.lastUse = now.elapsed
+        }
+        for action in done.actions[done[position].actions] { perform(action, on: key, &outbox) }
+        guard let epoch = done[position].ledger?.openRecallEpoch,
+            !recallDeadlines.contains(where: { $0.key == key && $0.epoch == epoch })
+        else { return }
+        let at = now.elapsed + settings.recallPatience
+        recallDeadlines.append(RecallDeadline(at: at, key: key, epoch: epoch))
     }
 
     private mutating func perform(

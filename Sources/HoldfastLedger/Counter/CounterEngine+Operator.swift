@@ -60,20 +60,11 @@ extension CounterEngine {
             switch operation {
             case .unfreeze(key, _): batch.operationFailures[id] = message
             case .refund(_, let keys, _) where keys.contains(key):
+                // On all of its accounts or on none: what is refused must not have happened.
                 batch.operationFailures[id] = message
-                withdraw(id)
+                batch.withdraw(operation: id)
             default: break
             }
-        }
-    }
-
-    /// A refund is done on all of its accounts or on none: what is refused must not have happened.
-    private mutating func withdraw(_ operation: UInt64) {
-        batch.closings.removeAll { $0.operation == operation }
-        for position in batch.accounts.indices {
-            batch[position].facts.removeAll { $0.operation == operation }
-            // Some may have been decided with it.
-            batch[position].decideAgain()
         }
     }
 

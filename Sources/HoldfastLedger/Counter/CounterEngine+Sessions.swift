@@ -52,7 +52,8 @@ extension CounterEngine {
                 return reject(
                     id, .malformed, "reference \(entry.reference) was never introduced")
             }
-            batch.add(.init(fact: fact(entry.report), connection: id), to: key, from: reporter)
+            batch.add(
+                .init(fact: fact(entry.report), reporter: reporter, connection: id), to: key)
         }
         outputs.append(.notice(.reported(entries: entries.count)))
     }
@@ -73,9 +74,13 @@ extension CounterEngine {
                 "an edge may use \(settings.accountsPerPeerMax) accounts at a time here")
             return false
         }
-        peers[id]?.keys[reference] = key
+        // The same object for all edges, which makes it quick to compare.
+        let shared =
+            accounts.index(forKey: key).map { accounts[$0].key }
+            ?? batch.position(of: key).map { batch[$0].key } ?? key
+        peers[id]?.keys[reference] = shared
         let newest = max(reference, peers[id]?.references[key] ?? 0)
-        peers[id]?.references[key] = newest
+        peers[id]?.references[shared] = newest
         return true
     }
 
@@ -281,7 +286,7 @@ extension CounterEngine {
             let after = rules.standing(of: key, now: clock)
             guard before != after, let ledger = accounts[key]?.ledger else { continue }
             // Everybody who has an account of it should know the new limit at once.
-            batch[key].reporters += ledger.sessions
+            batch[key].listeners += ledger.sessions
             if after.limit < before.limit { add(.limitLowered, to: key) }
         }
         outputs.append(.notice(.policyAdopted(version: rules.version, caps: rules.caps.count)))

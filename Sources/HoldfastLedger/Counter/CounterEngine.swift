@@ -311,7 +311,7 @@ public struct CounterEngine: Sendable {
     mutating func tellEveryone(where isConcerned: (AccountLedger) -> Bool) {
         for key in sortedAccountKeys {
             guard let ledger = accounts[key]?.ledger, isConcerned(ledger) else { continue }
-            batch[key].reporters += ledger.sessions
+            batch[key].listeners += ledger.sessions
         }
     }
 
