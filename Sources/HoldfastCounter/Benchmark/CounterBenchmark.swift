@@ -43,13 +43,15 @@ package struct CounterBenchmark: Sendable {
 
     private let load: Load
     private let settings: CounterEngine.Settings
+    /// Sessions of earlier runs stay in their accounts.
+    private let run = UInt32.random(in: 0 ... .max)
 
     package init(_ load: Load, settings: CounterEngine.Settings) {
         self.load = load
         self.settings = settings
     }
 
-    /// - Parameter store: closed when this returns. Accounts of earlier runs are used on.
+    /// - Parameter store: closed when this returns.
     package func run(on store: any AccountStore) async throws -> Result {
         let registry = MetricRegistry()
         let metrics = CounterMetrics(registry)
@@ -84,7 +86,6 @@ package struct CounterBenchmark: Sendable {
     private func connect(
         to port: Int, _ group: any EventLoopGroup, _ tally: LoadTally
     ) async throws {
-        let run = UInt32.random(in: 0 ... .max)
         for edge in 0..<load.edgeCount {
             let keys = keys(of: edge)
             _ = try await ClientBootstrap(group: group)
@@ -94,7 +95,7 @@ package struct CounterBenchmark: Sendable {
                         try channel.pipeline.syncOperations.addHandlers(
                             ByteToMessageHandler(FrameDecoder()),
                             LoadEdge(
-                                name: "load-\(run)-\(edge)", keys: keys,
+                                name: "load-\(edge)", keys: keys,
                                 entriesPerFrame: load.entriesPerFrame,
                                 pause: load.pauseMilliseconds.map { .milliseconds($0) },
                                 tally: tally))
@@ -110,7 +111,7 @@ package struct CounterBenchmark: Sendable {
         return range.map { number in
             AccountKey(
                 cap: Self.cap.name, unit: .usd, period: .total, periodID: 0,
-                values: ["user-\(number)"])
+                values: ["user-\(number)-\(run)"])
         }
     }
 
