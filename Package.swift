@@ -61,7 +61,8 @@ let interop: [Target] = [
     .target(name: "HoldfastEgress", dependencies: ["CCurl", nioCore]),
     .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(
-        name: "HoldfastStore", dependencies: ["HoldfastCore", "HoldfastLedger", "CPostgres", grdb, grdbSQLite]),
+        name: "HoldfastStore",
+        dependencies: ["HoldfastCore", "HoldfastLedger", "CPostgres", grdb, grdbSQLite]),
 ]
 
 // MARK: - Shells.

@@ -1,5 +1,5 @@
 /// Names one account: one cap × one combination of scope values × one period.
-public struct AccountKey: Hashable, Sendable {
+public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
     /// Shared by all copies: a counter has one for each account in several tables, and looks each
     /// up a dozen times for every report.
     private final class Parts: Sendable {
@@ -49,6 +49,8 @@ public struct AccountKey: Hashable, Sendable {
 
     /// The UTF-8 of `text`.
     public var textBytes: [UInt8] { parts.textBytes }
+
+    public var description: String { text }
 
     private static func textBytes(
         _ cap: String, _ unit: CapUnit, _ period: PeriodKind, _ periodID: Int64,

@@ -87,7 +87,7 @@ struct SimulatedStore {
             onPut(put.key, old?.account, put.account, batch)
             changes.append(Change(at: now, key: put.key, account: old))
             accounts[put.key] = VersionedAccount(version: put.expected + 1, account: put.account)
-            result.versions[put.key] = put.expected + 1
+            result.written.append(.init(put.key, put.expected + 1))
         }
         if let newFloor = batch.clockFloor { floor = max(floor, newFloor) }
         for id in batch.seenSessions { seen(id, at: now) }

@@ -20,3 +20,18 @@ enum KeyOrder {
         return order < 0 || order == 0 && left.count < right.count
     }
 }
+
+extension CommitResult {
+    /// - Parameter isWritten: of each put; the others are in conflict.
+    init(_ puts: [StoreBatch.Put], isWritten: [Bool]) {
+        self.init()
+        written.reserveCapacity(puts.count)
+        for (put, isWritten) in zip(puts, isWritten) {
+            if isWritten {
+                written.append(Written(put.key, put.expected + 1))
+            } else {
+                conflicts.append(put.key)
+            }
+        }
+    }
+}

@@ -53,11 +53,7 @@ extension CounterFrame {
         case .welcome(let welcome):
             self = .welcome(try Welcome(welcome))
         case .grants(let grants):
-            var entries: [GrantEntry] = []
-            for entry in grants.entries { entries.append(try GrantEntry(entry)) }
-            self = .grants(
-                entries,
-                counterTimeMilliseconds: try time(grants.counterTimeMs, "counter_time_ms"))
+            try self.init(grants: grants.entries, time: grants.counterTimeMs)
         case .recall(let recall):
             self = .recall(reference: recall.reference, epoch: recall.epoch)
         case .policy(let policy): self = .policy(try EdgePolicy(policy))
@@ -87,6 +83,18 @@ extension CounterFrame {
         case nil:
             throw .unknownFrame
         }
+    }
+}
+
+extension CounterFrame {
+    init(
+        grants messages: [Holdfast_Lease_V1_GrantEntry], time milliseconds: Int64
+    ) throws(WireError) {
+        var entries: [GrantEntry] = []
+        entries.reserveCapacity(messages.count)
+        for message in messages { entries.append(try GrantEntry(message)) }
+        self = .grants(
+            entries, counterTimeMilliseconds: try time(milliseconds, "counter_time_ms"))
     }
 }
 

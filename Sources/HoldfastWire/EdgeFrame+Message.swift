@@ -48,7 +48,7 @@ extension EdgeFrame {
         }
     }
 
-    private static func entries(
+    static func entries(
         _ messages: [Holdfast_Lease_V1_ReportEntry]
     ) throws(WireError) -> [ReportEntry] {
         var entries: [ReportEntry] = []

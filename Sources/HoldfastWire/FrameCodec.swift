@@ -9,18 +9,30 @@ internal import SwiftProtobuf
 public enum FrameCodec {
     public static let headerByteCount = 4
 
-    public static func encode(_ frame: EdgeFrame) -> [UInt8] { seal(frame.message) }
+    public static func encode(_ frame: EdgeFrame) -> [UInt8] {
+        guard case .report(let entries) = frame else { return seal(frame.message) }
+        return EntryCodec.encode(entries.map(\.message))
+    }
 
-    public static func encode(_ frame: CounterFrame) -> [UInt8] { seal(frame.message) }
+    public static func encode(_ frame: CounterFrame) -> [UInt8] {
+        guard case .grants(let entries, let time) = frame else { return seal(frame.message) }
+        return EntryCodec.encode(entries.map(\.message), time: time)
+    }
 
     /// `payload` is one frame without its length header.
     public static func decodeEdgeFrame(_ payload: [UInt8]) throws(WireError) -> EdgeFrame {
+        if let (entries, _) = EntryCodec.decode(Holdfast_Lease_V1_ReportEntry.self, payload) {
+            return .report(try EdgeFrame.entries(entries))
+        }
         // Report and CloseSession have entries.
         try checkEntryCount(FieldScan.entryCount(in: payload, ofFields: [2, 4]))
         return try EdgeFrame(parse(payload))
     }
 
     public static func decodeCounterFrame(_ payload: [UInt8]) throws(WireError) -> CounterFrame {
+        if let (entries, time) = EntryCodec.decode(Holdfast_Lease_V1_GrantEntry.self, payload) {
+            return try CounterFrame(grants: entries, time: time)
+        }
         // Grants has entries.
         try checkEntryCount(FieldScan.entryCount(in: payload, ofFields: [2]))
         return try CounterFrame(parse(payload))

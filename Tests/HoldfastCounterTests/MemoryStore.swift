@@ -146,7 +146,7 @@ final class MemoryStore: AccountStore {
             let version = put.expected + 1
             state.accounts[put.key] = VersionedAccount(version: version, account: put.account)
             state.damaged[put.key] = nil
-            result.versions[put.key] = version
+            result.written.append(.init(put.key, version))
         }
         applyRest(of: batch, to: &state)
         return result

@@ -158,7 +158,7 @@ struct ScriptedStore: Sendable {
         var result = CommitResult(conflicts: conflicts)
         for put in batch.puts where !conflicts.contains(put.key) {
             self.put(put.account, under: put.key)
-            result.versions[put.key] = put.expected + 1
+            result.written.append(.init(put.key, put.expected + 1))
         }
         writeRest(of: batch)
         batches.append(batch)

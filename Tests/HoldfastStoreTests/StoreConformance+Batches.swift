@@ -154,11 +154,11 @@ extension StoreConformance {
         after.accounts = [ScannedAccount(key: round.known, stored: known)]
         if shape.puts == .fresh {
             after.accounts[0].stored = changed
-            result.versions[round.known] = 2
+            result.written = [.init(round.known, 2)]
         }
         if shape.puts == .fresh || shape.puts == .both {
             after.accounts.insert(ScannedAccount(key: round.fresh, stored: fresh), at: 0)
-            result.versions[round.fresh] = 1
+            result.written.insert(.init(round.fresh, 1), at: 0)
         }
         after.floor = max(before.floor, batch.clockFloor ?? before.floor)
         after.generation.learned = batch.learnedGeneration ?? before.generation.learned

@@ -60,7 +60,8 @@ extension StoreConformance {
         let last = StoreBatch(
             puts: [put(key(), spent: 3)], reporting: [ids[0], ids[2]], closedSessions: [ids[2]])
         #expect(
-            try store.commit(last) == CommitResult(versions: [key(): 1], clockFloor: UnixTime(5)))
+            try store.commit(last)
+                == CommitResult(written: [.init(key(), 1)], clockFloor: UnixTime(5)))
         #expect(try store.session(ids[2])?.closedAt == UnixTime(5))
         #expect(try store.session(ids[0])?.closedAt == nil)
     }
@@ -76,7 +77,8 @@ extension StoreConformance {
         batch.puts[1].expected = 1
         #expect(
             try store.commit(batch)
-                == CommitResult(versions: [keys[0]: 1, keys[1]: 2, keys[2]: 1]))
+                == CommitResult(
+                    written: [.init(keys[0], 1), .init(keys[1], 2), .init(keys[2], 1)]))
         #expect(try store.session(session)?.closedAt == UnixTime(0))
         // Also when it was closed before.
         batch.clockFloor = UnixTime(7)

@@ -77,3 +77,10 @@ extension StoreError {
         }
     }
 }
+
+extension CommitResult {
+    /// Of what was written.
+    var versions: [AccountKey: UInt64] {
+        Dictionary(uniqueKeysWithValues: written.map { ($0.key, $0.version) })
+    }
+}

@@ -17,7 +17,7 @@ import Testing
 }
 
 /// SplitMix64: the same frames for the same seed, everywhere.
-private struct RandomFrames {
+struct RandomFrames {
     private var state: UInt64
 
     init(seed: UInt64) {
@@ -32,7 +32,7 @@ private struct RandomFrames {
         return mixed ^ (mixed >> 31)
     }
 
-    private mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
     private mutating func isTrue() -> Bool { next() & 1 == 1 }
 
@@ -52,7 +52,7 @@ private struct RandomFrames {
             : Amount(min(number(), Limits.amountMax))
     }
 
-    private mutating func time() -> Int64 {
+    mutating func time() -> Int64 {
         let latest = UnixTime.distantFuture.seconds
         switch below(4) {
         case 0: return latest
@@ -75,7 +75,7 @@ private struct RandomFrames {
         (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
     }
 
-    private mutating func list<Element>(
+    mutating func list<Element>(
         atMost countMax: Int, _ element: (inout RandomFrames) -> Element
     ) -> [Element] {
         (0..<below(countMax + 1)).map { _ in element(&self) }
@@ -95,7 +95,7 @@ private struct RandomFrames {
             })
     }
 
-    private mutating func entry() -> ReportEntry {
+    mutating func entry() -> ReportEntry {
         let wish = LeaseWish(number: max(1, number()), need: amount(), ceiling: amount())
         return ReportEntry(
             reference: small(), key: isTrue() ? key() : nil,
@@ -105,7 +105,7 @@ private struct RandomFrames {
                 unlocked: amount()))
     }
 
-    private mutating func grant() -> GrantEntry {
+    mutating func grant() -> GrantEntry {
         GrantEntry(
             reference: small(),
             grant: LeaseGrant(

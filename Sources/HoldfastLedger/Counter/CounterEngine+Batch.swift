@@ -217,12 +217,14 @@ extension CounterEngine {
         guard batch.attemptCount < Self.attemptCountMax || isComplete(result) else {
             return abandonBatch(.unavailable("accounts keep changing under this counter"))
         }
-        for position in batch.accounts.indices where batch[position].progress == .decided {
-            guard let version = result.versions[batch[position].key] else { continue }
-            written(position, version: version)
+        for put in result.written {
+            guard let position = batch.position(of: put.key) else {
+                preconditionFailure("the store has written what it was not told to")
+            }
+            written(position, version: put.version)
         }
         if !result.closedSessions.isEmpty { return leaveOut(result.closedSessions) }
-        outputs.append(.notice(.committed(accounts: result.versions.count)))
+        outputs.append(.notice(.committed(accounts: result.written.count)))
         guard !result.conflicts.isEmpty else {
             batch.isCommitted = true
             return

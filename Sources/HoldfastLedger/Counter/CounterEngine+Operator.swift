@@ -51,7 +51,8 @@ extension CounterEngine {
             return
         }
         // From now on it cannot use any more what it is refunded.
-        batch.closings.append(CounterBatch.Closing(connection: nil, operation: operation, session: session))
+        batch.closings.append(
+            CounterBatch.Closing(connection: nil, operation: operation, session: session))
         for key in keys { add(.refunded(session), to: key, for: operation) }
     }
 

@@ -150,8 +150,19 @@ public struct StoreBatch: Sendable, Equatable {
 }
 
 public struct CommitResult: Sendable, Equatable {
-    /// The new version of every account that was written.
-    public var versions: [AccountKey: UInt64]
+    public struct Written: Sendable, Hashable {
+        public var key: AccountKey
+        /// Its new version.
+        public var version: UInt64
+
+        public init(_ key: AccountKey, _ version: UInt64) {
+            self.key = key
+            self.version = version
+        }
+    }
+
+    /// Every account that was written, in the order of the batch.
+    public var written: [Written]
     /// Not written: somebody else wrote them since they were loaded. In the order of the batch.
     public var conflicts: [AccountKey]
     /// Sessions of `StoreBatch.reporting` that are closed: nothing of the batch was written.
@@ -161,10 +172,10 @@ public struct CommitResult: Sendable, Equatable {
     public var clockFloor: UnixTime
 
     public init(
-        versions: [AccountKey: UInt64] = [:], conflicts: [AccountKey] = [],
+        written: [Written] = [], conflicts: [AccountKey] = [],
         closedSessions: [SessionID] = [], clockFloor: UnixTime = UnixTime(0)
     ) {
-        self.versions = versions
+        self.written = written
         self.conflicts = conflicts
         self.closedSessions = closedSessions
         self.clockFloor = clockFloor

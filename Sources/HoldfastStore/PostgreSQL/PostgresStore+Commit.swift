@@ -25,7 +25,7 @@ extension PostgresStore {
         }
         let committed = try settled(result)
         // Its place in the log is behind whatever was in doubt when it was sent.
-        if !committed.versions.isEmpty { settle(doubt) }
+        if !committed.written.isEmpty { settle(doubt) }
         return committed
     }
 
@@ -71,7 +71,7 @@ extension PostgresStore {
                 let end = try connection.run([
                     .init(statement: .rollback), .init(statement: .clockFloor),
                 ])
-                result.versions = [:]
+                result.written = []
                 result.clockFloor = UnixTime(end[1].integer(0, 0) ?? 0)
                 return result
             }
@@ -219,14 +219,9 @@ struct BatchPlan {
             }
         }
         guard result.closedSessions.isEmpty else { return result }
-        result.versions.reserveCapacity(batch.puts.count)
-        for (index, put) in batch.puts.enumerated() {
-            if isWritten[index] {
-                result.versions[put.key] = put.expected + 1
-            } else {
-                result.conflicts.append(put.key)
-            }
-        }
+        let puts = CommitResult(batch.puts, isWritten: isWritten)
+        result.written = puts.written
+        result.conflicts = puts.conflicts
         return result
     }
 }

@@ -25,7 +25,7 @@ extension SQLiteStore {
         try db.inSavepoint {
             result = try put(batch.puts, db)
             guard result.conflicts.isEmpty else {
-                result.versions = [:]
+                result.written = []
                 return .rollback
             }
             try writeRest(of: batch, db)
@@ -51,28 +51,18 @@ extension SQLiteStore {
         let update = try AccountStatement(
             db,
             sql: "UPDATE account SET version = ?2, value = ?3 WHERE key = ?1 AND version = ?2 - 1")
-        var result = CommitResult()
-        result.versions.reserveCapacity(puts.count)
-        var conflicts: [Int] = []
+        var isWritten = [Bool](repeating: false, count: puts.count)
         // Page by page: otherwise one page would be read and written many times.
         for (index, key) in KeyOrder.sorted(puts) {
             let put = puts[index]
             // What cannot be a version cannot be the current one either.
-            guard let expected = Int64(exactly: put.expected), expected < .max else {
-                conflicts.append(index)
-                continue
-            }
+            guard let expected = Int64(exactly: put.expected), expected < .max else { continue }
             let version = put.expected + 1
             let value = AccountRecord.encode(put.account, key: key, version: version)
             let statement = expected == 0 ? insert : update
-            if try statement.run(key: key, version: expected + 1, value: value) {
-                result.versions[put.key] = version
-            } else {
-                conflicts.append(index)
-            }
+            isWritten[index] = try statement.run(key: key, version: expected + 1, value: value)
         }
-        result.conflicts = conflicts.sorted().map { puts[$0].key }
-        return result
+        return CommitResult(puts, isWritten: isWritten)
     }
 
     // MARK: - Everything but accounts

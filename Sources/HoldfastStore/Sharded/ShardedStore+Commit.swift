@@ -111,12 +111,13 @@ extension ShardedStore {
         _ results: [PartResult], of batch: StoreBatch, _ parts: [Part]
     ) throws(StoreError) -> CommitResult {
         var merged = CommitResult()
+        var written: Set<AccountKey> = []
         var failure: StoreError?
         var isAnyWritten = false
         for result in results {
             switch result {
             case .success(let part):
-                merged.versions.merge(part.versions) { first, _ in first }
+                written.formUnion(part.written.map(\.key))
                 merged.closedSessions += part.closedSessions.filter {
                     !merged.closedSessions.contains($0)
                 }
@@ -135,9 +136,10 @@ extension ShardedStore {
             guard isAnyWritten, !failure.isUnknown else { throw failure }
             throw .interrupted("\(failure)")
         }
-        guard merged.closedSessions.isEmpty else { return merged }
+        let puts = CommitResult(batch.puts, isWritten: batch.puts.map { written.contains($0.key) })
+        merged.written = puts.written
         // What was not tried is read and decided again, like a conflict.
-        merged.conflicts = batch.puts.map(\.key).filter { merged.versions[$0] == nil }
+        if merged.closedSessions.isEmpty { merged.conflicts = puts.conflicts }
         return merged
     }
 }
