@@ -1,6 +1,6 @@
 /// Names one account: one cap × one combination of scope values × one period.
 public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
-    /// Shared by all copies: a counter has one for each account in several tables, and looks each
+    /// Shared by all copies, with its hash: a counter has each key in several tables, and looks it
     /// up a dozen times for every report.
     private final class Parts: Sendable {
         let cap: String
@@ -8,7 +8,6 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
         let period: PeriodKind
         let periodID: Int64
         let values: [String]
-        let textBytes: [UInt8]
         let hash: Int
 
         init(
@@ -20,9 +19,10 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
             self.period = period
             self.periodID = periodID
             self.values = values
-            textBytes = AccountKey.textBytes(cap, unit, period, periodID, values)
             var hasher = Hasher()
-            textBytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+            hasher.combine(periodID)
+            AccountKey.combine(cap, into: &hasher)
+            for value in values { AccountKey.combine(value, into: &hasher) }
             hash = hasher.finalize()
         }
     }
@@ -48,28 +48,23 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The UTF-8 of `text`.
-    public var textBytes: [UInt8] { parts.textBytes }
-
-    public var description: String { text }
-
-    private static func textBytes(
-        _ cap: String, _ unit: CapUnit, _ period: PeriodKind, _ periodID: Int64,
-        _ values: [String]
-    ) -> [UInt8] {
+    public var textBytes: [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(
             40 + cap.utf8.count + values.reduce(0) { $0 + $1.utf8.count + 1 })
-        appendEscaped(cap, to: &out)
+        Self.appendEscaped(cap, to: &out)
         for part in [unit.name, period.name, String(periodID)] {
             out.append(UInt8(ascii: "|"))
             out += part.utf8
         }
         for value in values {
             out.append(UInt8(ascii: "|"))
-            appendEscaped(value, to: &out)
+            Self.appendEscaped(value, to: &out)
         }
         return out
     }
+
+    public var description: String { text }
 
     public init?(text: String) {
         // By bytes: as characters, a value that begins with a combining mark would swallow the bar.
@@ -96,11 +91,26 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
 
     public static func == (left: AccountKey, right: AccountKey) -> Bool {
         left.parts === right.parts
-            || left.parts.hash == right.parts.hash && left.textBytes == right.textBytes
+            || left.parts.hash == right.parts.hash && left.periodID == right.periodID
+                && left.unit == right.unit && left.period == right.period
+                && left.values.count == right.values.count && areSameBytes(left.cap, right.cap)
+                && zip(left.values, right.values).allSatisfy(areSameBytes)
     }
 
     public func hash(into hasher: inout Hasher) {
         hasher.combine(parts.hash)
+    }
+
+    private static func areSameBytes(_ left: String, _ right: String) -> Bool {
+        var left = left
+        var right = right
+        return left.withUTF8 { left in right.withUTF8 { left.elementsEqual($0) } }
+    }
+
+    private static func combine(_ text: String, into hasher: inout Hasher) {
+        hasher.combine(text.utf8.count)
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 
     private static let hexDigits = Array("0123456789ABCDEF".utf8)

@@ -1,8 +1,9 @@
 import HoldfastCore
 
 /// Reports and grants without SwiftProtobuf: nearly all that is sent, up to thousands of entries a
-/// frame, and two thirds of the time that an entry took (ADR 14). The bytes are the same. Whatever is
-/// not as `encode` writes it is left to SwiftProtobuf, which alone says what is malformed.
+/// frame (ADR 14). The bytes are the same, and what is read is what SwiftProtobuf would read. Whatever
+/// has a field that we do not know, or a length that does not fit, is left to SwiftProtobuf, which
+/// alone says what is malformed.
 protocol Entry {
     init()
     /// Fields that are numbers, ascending, all below 16: tags of one byte.

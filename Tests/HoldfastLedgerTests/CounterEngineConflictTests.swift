@@ -166,6 +166,28 @@ import Testing
         #expect(counter.store.stored(account(0)) == .empty)
     }
 
+    @Test func `a batch that is set aside whole leaves nothing to the next one`() throws {
+        var settings = CounterEngineFixture.patient
+        settings.cacheTrust = 1
+        var counter = CounterEngineFixture(settings: settings)
+        let link = try counter.join()
+        counter.lend(link, 1, 5)
+        counter.store.interlopers = [
+            {
+                $0.put(.empty, under: account(0))
+                $0.damaged[account(0)] = "a bad checksum"
+            }
+        ]
+        let wish = LeaseReport(0, wish: LeaseWish(1, need: 10))
+        #expect(counter.report(link, 0, wish).rejection(of: link.id) == .unavailable)
+        // It is compared with the store again, as every first look of a batch is.
+        counter.elapsed += 1
+        counter.asked = []
+        let more = LeaseReport(5, wish: LeaseWish(2, need: 9))
+        #expect(counter.report(link, 1, more).told(link, 1)?.granted == Amount(9))
+        #expect(counter.asked.contains(.load([account(1)])))
+    }
+
     // MARK: - Interrupted commits
 
     @Test(arguments: [false, true])

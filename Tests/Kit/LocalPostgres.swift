@@ -114,6 +114,7 @@ final class LocalPostgres: Sendable {
         let ended = DispatchSemaphore(value: 0)
         process.terminationHandler = { _ in ended.signal() }
         try process.run()
+        try handle.close()
         ended.wait()
         let text = try String(contentsOf: output, encoding: .utf8)
         guard process.terminationStatus == 0 else {

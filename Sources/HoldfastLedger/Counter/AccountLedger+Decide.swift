@@ -40,10 +40,13 @@ extension AccountLedger {
         assertConservation(context, before: exposureBefore)
         guard !told.isEmpty else { return actions }
         let sums = Sums(self, context)
-        var isTold = [Bool](repeating: false, count: lines.count)
-        for session in told where context.reaches(session) {
-            guard let index = lineIndex(session), !isTold[index] else { continue }
-            isTold[index] = true
+        // Most are told one by one: a set only for many.
+        var seen: Set<SessionID> = []
+        for (position, session) in told.enumerated() where context.reaches(session) {
+            let isKnown =
+                told.count <= 16
+                ? told[..<position].contains(session) : !seen.insert(session).inserted
+            guard !isKnown else { continue }
             actions.append(.tell(session, standing(for: session, sums, context)))
         }
         return actions

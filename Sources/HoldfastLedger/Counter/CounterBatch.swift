@@ -13,7 +13,7 @@ struct CounterBatch: Sendable {
         var connection: ConnectionID?
         /// What an operator asked for.
         var operation: UInt64?
-        /// Has been refused or withdrawn; not applied (again after a conflict).
+        /// Refused, withdrawn, or of a session that is closed: not applied (again after a conflict).
         var isDropped = false
         /// Of the same account.
         fileprivate(set) var next: Int?
@@ -133,7 +133,7 @@ struct CounterBatch: Sendable {
         facts.append(fact)
     }
 
-    /// Told how the account stands, whatever is decided.
+    /// Told how the account stands, whatever is decided: first those who have reported.
     func reporters(_ position: Int) -> [SessionID] {
         var reporters: [SessionID] = []
         var next = accounts[position].firstFact
@@ -183,10 +183,10 @@ struct CounterBatch: Sendable {
         return accounts.count - 1
     }
 
-    mutating func remove(_ key: AccountKey) {
-        accounts.removeAll { $0.key == key }
+    mutating func remove(_ keys: Set<AccountKey>) {
+        accounts.removeAll { keys.contains($0.key) }
         positions = [:]
         for (position, account) in accounts.enumerated() { positions[account.key] = position }
-        deeds.removeAll { $0.key == key }
+        deeds.removeAll { keys.contains($0.key) }
     }
 }

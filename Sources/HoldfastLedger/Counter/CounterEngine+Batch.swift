@@ -19,9 +19,11 @@ extension CounterEngine {
     }
 
     mutating func take(_ result: LoadResult) {
+        var damaged: Set<AccountKey> = []
         for account in batch.accounts where needsLoad(account) {
             let key = account.key
             if let damage = result.damaged[key] {
+                damaged.insert(key)
                 setAside(key, damage)
                 continue
             }
@@ -30,11 +32,15 @@ extension CounterEngine {
                 ?? VersionedAccount(
                     version: 0, account: StoredAccount(base: .zero, isFrozen: false, lines: []))
             guard found.account.isSound else {
+                damaged.insert(key)
                 setAside(key, "it contradicts itself")
                 continue
             }
-            batch[key].mustReload = false
-            if isOurs(found, account), let position = batch.position(of: key) {
+            guard let position = batch.position(of: key) else {
+                preconditionFailure("what was loaded is in the batch")
+            }
+            batch[position].mustReload = false
+            if isOurs(found, account) {
                 written(position, version: found.version)
                 continue
             }
@@ -49,6 +55,7 @@ extension CounterEngine {
                 ledger: ledger, version: found.version, lastUse: now.elapsed,
                 comparedAt: now.elapsed)
         }
+        if !damaged.isEmpty { batch.remove(damaged) }
     }
 
     /// The interrupted commit was written after all. Facts could be merged into it once more, but
@@ -68,7 +75,6 @@ extension CounterEngine {
             refuseEntry(key, from: id, .unavailable, "the stored account cannot be read")
         }
         forget(key)
-        batch.remove(key)
         failOperations(on: key, "\(error)")
     }
 
@@ -249,8 +255,11 @@ extension CounterEngine {
     /// Somebody else has written these accounts, or may have: they are read and decided again.
     private mutating func again(_ keys: [AccountKey]) {
         for key in keys {
-            batch[key].progress = .undecided
-            batch[key].mustReload = true
+            guard let position = batch.position(of: key) else {
+                preconditionFailure("a conflict on what was not to be written")
+            }
+            batch[position].progress = .undecided
+            batch[position].mustReload = true
         }
     }
 
@@ -291,6 +300,9 @@ extension CounterEngine {
         _ position: Int, of done: CounterBatch, _ outbox: inout [ConnectionID: [GrantEntry]]
     ) {
         let key = done[position].key
+        precondition(
+            done[position].progress != .decided || done[position].put == nil,
+            "the store has neither written an account nor refused to")
         if done[position].progress == .decided, let ledger = done[position].ledger {
             accounts[key]?.ledger = ledger
             accounts[key]?.lastUse = now.elapsed

@@ -43,12 +43,10 @@ extension CounterEngine {
     ) {
         let reporter = peers[id]?.isFinal == false ? peers[id]?.session : nil
         for entry in entries {
-            guard let key = entry.key else { continue }
-            guard introduce(key, as: entry.reference, on: id) else { return }
-        }
-        let keys = peers[id]?.keys ?? [:]
-        for entry in entries {
-            guard let key = keys[entry.reference] else {
+            if let key = entry.key {
+                guard introduce(key, as: entry.reference, on: id) else { return }
+            }
+            guard let key = peers[id]?.keys[entry.reference] else {
                 return reject(
                     id, .malformed, "reference \(entry.reference) was never introduced")
             }

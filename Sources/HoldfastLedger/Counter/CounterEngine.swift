@@ -258,6 +258,8 @@ public struct CounterEngine: Sendable {
             if let commit = nextCommit() { return (.committing, .commit(commit)) }
             finishBatch()
         }
+        // All that was in it may have been set aside.
+        batch = CounterBatch()
         return nil
     }
 

@@ -4,24 +4,28 @@ import GRDBSQLite
 /// Writes one account, many times in one transaction. The values are bound where they are: through
 /// GRDB's arguments, each account would take ten allocations more.
 struct AccountStatement {
-    private let handle: SQLiteStatement
+    private let statement: Statement
     private let connection: SQLiteConnection?
 
     /// - Parameter sql: with the account's key as `?1`, its new version as `?2`, its value as `?3`.
     init(_ db: Database, sql: String) throws {
-        handle = try db.cachedStatement(sql: sql).sqliteStatement
+        statement = try db.cachedStatement(sql: sql)
         connection = db.sqliteConnection
     }
 
     /// - Returns: whether it has changed a row.
     func run(key: [UInt8], version: Int64, value: [UInt8]) throws -> Bool {
+        let handle = statement.sqliteStatement
         let code = key.withUnsafeBytes { key in
             value.withUnsafeBytes { value in
-                sqlite3_bind_blob(handle, 1, key.baseAddress, CInt(key.count), nil)
-                sqlite3_bind_int64(handle, 2, version)
-                sqlite3_bind_blob(handle, 3, value.baseAddress, CInt(value.count), nil)
-                let code = sqlite3_step(handle)
-                // Also lets go of the values.
+                var code = sqlite3_bind_blob(handle, 1, key.baseAddress, CInt(key.count), nil)
+                if code == SQLITE_OK { code = sqlite3_bind_int64(handle, 2, version) }
+                if code == SQLITE_OK {
+                    code = sqlite3_bind_blob(
+                        handle, 3, value.baseAddress, CInt(value.count), nil)
+                }
+                if code == SQLITE_OK { code = sqlite3_step(handle) }
+                // Ready for the next one also after a failure; lets go of the values.
                 sqlite3_reset(handle)
                 sqlite3_clear_bindings(handle)
                 return code

@@ -153,14 +153,13 @@ final class ChaosSite: Sendable {
         }
     }
 
-    /// What the cap is charged. Counters that are not asked about an account have older news of it.
-    func books() async throws -> Account? {
-        var newest: Account?
+    /// What the cap is charged, as each of the counters says.
+    func books() async throws -> [Account] {
+        var books: [Account] = []
         for counter in counters {
-            guard let account = try await counter.account("cap") else { continue }
-            if account.spentNanoUSD ?? 0 >= newest?.spentNanoUSD ?? 0 { newest = account }
+            if let account = try await counter.account("cap") { books.append(account) }
         }
-        return newest
+        return books
     }
 
     // MARK: - Configuration

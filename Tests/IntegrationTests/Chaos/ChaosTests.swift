@@ -193,11 +193,15 @@ struct ChaosRun: Sendable {
         var since = ContinuousClock.now
         // What is idle goes back within a second; then only dead sessions hold something.
         let charged = try await eventually("the books to be at rest") { () -> UInt64? in
-            let account = try await chaos.books()
-            guard let spent = account?.spentNanoUSD, let reserved = account?.reservedNanoUSD
-            else { return nil }
-            if spent + reserved != last { since = .now }
-            last = spent + reserved
+            let sums = try await chaos.books().map { account -> UInt64? in
+                guard let spent = account.spentNanoUSD, let reserved = account.reservedNanoUSD
+                else { return nil }
+                return spent + reserved
+            }
+            // The counters agree, also on what each of them was not asked about.
+            guard sums.count == chaos.counters.count, Set(sums).count == 1 else { return nil }
+            if sums[0] != last { since = .now }
+            last = sums[0]
             return since.duration(to: .now) > .seconds(2) ? last : nil
         }
         guard charged >= row.billNanoUSD else {
@@ -208,14 +212,17 @@ struct ChaosRun: Sendable {
 
     private func expectEqualBooks(_ row: inout ChaosRow) async throws {
         let bill = row.billNanoUSD
-        var last: Account?
+        var last: [Account] = []
         do {
             _ = try await eventually("the books to be closed", within: .seconds(15)) {
                 last = try await chaos.books()
-                return last?.reservedNanoUSD == 0 && last?.spentNanoUSD == bill ? true : nil
+                let isClosed = last.allSatisfy {
+                    $0.reservedNanoUSD == 0 && $0.spentNanoUSD == bill
+                }
+                return isClosed && last.count == chaos.counters.count ? true : nil
             }
         } catch {
-            row.problems.append("\(error): bill \(bill) n$, \(String(describing: last))")
+            row.problems.append("\(error): bill \(bill) n$, \(last)")
         }
     }
 }

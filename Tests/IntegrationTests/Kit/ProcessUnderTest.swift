@@ -40,9 +40,13 @@ final class ProcessUnderTest: Sendable {
             .merging(environment) { _, added in added }
         process.currentDirectoryURL = directory
         process.standardInput = FileHandle.nullDevice
-        process.standardOutput = try FileHandle(forWritingTo: outputFile)
-        process.standardError = try FileHandle(forWritingTo: errorFile)
+        let output = try FileHandle(forWritingTo: outputFile)
+        let errors = try FileHandle(forWritingTo: errorFile)
+        process.standardOutput = output
+        process.standardError = errors
         try process.run()
+        try output.close()
+        try errors.close()
     }
 
     var isRunning: Bool { process.isRunning }
