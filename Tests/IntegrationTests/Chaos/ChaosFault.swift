@@ -33,7 +33,9 @@ enum ChaosFault: Sendable {
     var failsStore: Bool {
         switch self {
         case .primaryKilled, .primaryPaused, .primaryStopped, .failover, .diskFull: true
-        case .storeLinks(.cut, _), .storeLinks(.blackHole, _): true
+        // Which of the counters has something to write is up to the edges.
+        case .storeLinks(.cut, let counters), .storeLinks(.blackHole, let counters):
+            counters.count > 1
         case .edgeKilled, .counterKilled, .edgePaused, .counterPaused, .standbyKilled, .edgeLinks,
             .storeLinks:
             false

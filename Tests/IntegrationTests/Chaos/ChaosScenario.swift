@@ -74,9 +74,10 @@ extension ChaosScenario {
             faults: [.edgeLinks(.delayed(milliseconds: 100), counters: both)], seconds: 10),
     ]
 
+    /// The account of the cap that all requests share is mostly placed on counter 1.
     static let storeLinks: [ChaosScenario] = [
         ChaosScenario(
-            name: "one counter – store cut", faults: [.storeLinks(.cut, counters: [0])]),
+            name: "one counter – store cut", faults: [.storeLinks(.cut, counters: [1])]),
         ChaosScenario(
             name: "one counter – store black hole",
             faults: [.storeLinks(.blackHole, counters: [1])]),
