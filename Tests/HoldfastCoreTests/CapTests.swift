@@ -89,6 +89,7 @@ import Testing
             #expect(again == key)
             #expect(again.values == values)
             #expect(again.text == key.text)
+            #expect("\(again)" == key.text)
             #expect(key.text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
         }
     }

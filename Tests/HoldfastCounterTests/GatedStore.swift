@@ -59,6 +59,12 @@ final class GatedStore: AccountStore {
 
     func generation() throws(StoreError) -> StoreGeneration { try store.generation() }
 
+    func meet(_ node: CounterNode, within seconds: Int64) throws(StoreError) -> [CounterNode] {
+        [node]
+    }
+
+    func leave(_ node: CounterNode) throws(StoreError) {}
+
     func load(_ keys: [AccountKey]) throws(StoreError) -> LoadResult { try store.load(keys) }
 
     func openSession(edge: String, at time: UnixTime) throws(StoreError) -> SessionID {

@@ -68,6 +68,12 @@ final class MemoryStore: AccountStore {
 
     // MARK: - Accounts
 
+    func meet(_ node: CounterNode, within seconds: Int64) throws(StoreError) -> [CounterNode] {
+        [node]
+    }
+
+    func leave(_ node: CounterNode) throws(StoreError) {}
+
     func load(_ keys: [AccountKey]) throws(StoreError) -> LoadResult {
         try access { state throws(StoreError) in
             guard state.loadFailures.isEmpty else { throw state.loadFailures.removeFirst() }

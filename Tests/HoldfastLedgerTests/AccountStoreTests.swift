@@ -15,6 +15,10 @@ import Testing
             guard case .generation(let found) = try ask(.generation) else { throw Self.confused }
             return found
         }
+        func meet(_ node: CounterNode, within seconds: Int64) throws(StoreError) -> [CounterNode] {
+            [node]
+        }
+        func leave(_ node: CounterNode) throws(StoreError) {}
 
         func load(_ keys: [AccountKey]) throws(StoreError) -> LoadResult {
             guard case .loaded(let result) = try ask(.load(keys)) else { throw Self.confused }

@@ -166,6 +166,25 @@ import Testing
         #expect(counter.store.stored(account(0)) == .empty)
     }
 
+    @Test func `a new limit is not told to a session that was closed elsewhere`() throws {
+        var counter = CounterEngineFixture()
+        let link = try counter.join()
+        let other = try counter.join()
+        counter.lend(link, 0, 10)
+        counter.lend(other, 0, 10)
+        counter.store.interlopers = [{ $0.closeSession(other.session) }]
+        let outputs = counter.run([
+            .rules(CounterEngineFixture.rules(2, [200, 1_000])),
+            CounterEngineFixture.frame(link, [(0, LeaseReport(10, 0, 5))]),
+            CounterEngineFixture.frame(other, [(0, LeaseReport(10, 0, 5))]),
+        ])
+        #expect(outputs.rejection(of: other.id) == .sessionClosed)
+        #expect(outputs.told(other) == nil)
+        #expect(outputs.told(link)?.limit == Amount(200))
+        #expect(counter.store.line(account(0), link.session)?.spent == Amount(5))
+        #expect(counter.store.line(account(0), other.session)?.spent == .zero)
+    }
+
     @Test func `a batch that is set aside whole leaves nothing to the next one`() throws {
         var settings = CounterEngineFixture.patient
         settings.cacheTrust = 1

@@ -66,10 +66,6 @@ extension AccountLedger {
     }
 
     /// The account as one session sees it.
-    public func standing(for session: SessionID, _ context: Context) -> LeaseGrant {
-        standing(for: session, Sums(self, context), context)
-    }
-
     private func standing(
         for session: SessionID, _ sums: Sums, _ context: Context
     ) -> LeaseGrant {

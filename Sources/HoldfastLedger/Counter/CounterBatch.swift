@@ -108,18 +108,13 @@ struct CounterBatch: Sendable {
 
     func concerns(_ key: AccountKey) -> Bool { positions[key] != nil }
 
-    /// The account, which from now on belongs to the batch.
-    subscript(_ key: AccountKey) -> Account {
-        mutating get { accounts[take(key)] }
-        _modify {
-            let position = take(key)
-            yield &accounts[position]
-        }
-    }
-
     subscript(_ position: Int) -> Account {
         _read { yield accounts[position] }
         _modify { yield &accounts[position] }
+    }
+
+    mutating func add(listeners: [SessionID], to key: AccountKey) {
+        accounts[take(key)].listeners += listeners
     }
 
     mutating func add(_ fact: PendingFact, to key: AccountKey) {

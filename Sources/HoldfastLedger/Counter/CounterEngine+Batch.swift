@@ -91,7 +91,7 @@ extension CounterEngine {
     /// What is in memory stays as committed until the decision is.
     private mutating func decide(_ position: Int) {
         let key = batch[position].key
-        guard let before = accounts[key] else { return }
+        guard let before = accounts[key] else { preconditionFailure("decided, but not loaded") }
         var ledger = before.ledger
         if !batch.deeds.isEmpty { batch.deeds.removeAll { $0.key == key } }
         var next = batch[position].firstFact

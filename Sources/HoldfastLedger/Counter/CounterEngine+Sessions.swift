@@ -66,7 +66,7 @@ extension CounterEngine {
             reject(id, .malformed, "reference \(reference) names another account already")
             return false
         }
-        guard peers[id]?.keys.count ?? 0 < settings.accountsPerPeerMax || known != nil else {
+        guard known != nil || peers[id]?.keys.count != settings.accountsPerPeerMax else {
             reject(
                 id, .unavailable,
                 "an edge may use \(settings.accountsPerPeerMax) accounts at a time here")
@@ -284,7 +284,7 @@ extension CounterEngine {
             let after = rules.standing(of: key, now: clock)
             guard before != after, let ledger = accounts[key]?.ledger else { continue }
             // Everybody who has an account of it should know the new limit at once.
-            batch[key].listeners += ledger.sessions
+            batch.add(listeners: ledger.sessions, to: key)
             if after.limit < before.limit { add(.limitLowered, to: key) }
         }
         outputs.append(.notice(.policyAdopted(version: rules.version, caps: rules.caps.count)))

@@ -313,7 +313,7 @@ public struct CounterEngine: Sendable {
     mutating func tellEveryone(where isConcerned: (AccountLedger) -> Bool) {
         for key in sortedAccountKeys {
             guard let ledger = accounts[key]?.ledger, isConcerned(ledger) else { continue }
-            batch[key].listeners += ledger.sessions
+            batch.add(listeners: ledger.sessions, to: key)
         }
     }
 

@@ -65,15 +65,6 @@ public protocol AccountStore: Sendable {
     func close()
 }
 
-/// A store that is one counter's alone.
-extension AccountStore {
-    public func meet(
-        _ node: CounterNode, within seconds: Int64
-    ) throws(StoreError) -> [CounterNode] { [node] }
-
-    public func leave(_ node: CounterNode) throws(StoreError) {}
-}
-
 /// A store that was restored from a backup, or whose replica took over without all that was
 /// acknowledged, has a new generation. Counters then learn from the edges what they hold before they
 /// grant anything, see `CounterEngine`.

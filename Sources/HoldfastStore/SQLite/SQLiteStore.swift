@@ -169,6 +169,15 @@ public final class SQLiteStore: AccountStore {
         }
     }
 
+    // MARK: - Counters
+
+    /// The file is one counter's alone.
+    public func meet(
+        _ node: CounterNode, within seconds: Int64
+    ) throws(StoreError) -> [CounterNode] { [node] }
+
+    public func leave(_ node: CounterNode) throws(StoreError) {}
+
     // MARK: - Access
 
     func read<Value>(_ body: (Database) throws -> Value) throws(StoreError) -> Value {
