@@ -21,7 +21,7 @@ test: ## Run all tests: Swift's, the proofs, then the official Python SDKs again
 	@dev/bootstrap tests
 	swift build --build-tests && swift test --skip-build && dev/prove && dev/test-sdks
 
-chaos: ## Break a real cluster in every way under load; the provider's bill is the judge. 20 minutes.
+chaos: ## Break a real cluster in every way under load; the provider's bill is the judge. 13 minutes.
 	@dev/bootstrap tests
 	swift build --build-tests && swift build --configuration release --product holdfast
 	HOLDFAST_BINARY=$(CURDIR)/.build/release/holdfast dev/chaos
