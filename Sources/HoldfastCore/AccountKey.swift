@@ -116,10 +116,12 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
     private static let hexDigits = Array("0123456789ABCDEF".utf8)
 
     private static func appendEscaped(_ text: String, to out: inout [UInt8]) {
+        guard text.utf8.contains(where: isEscaped) else {
+            out += text.utf8
+            return
+        }
         for byte in text.utf8 {
-            if byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%")
-                || byte == UInt8(ascii: "|")
-            {
+            if isEscaped(byte) {
                 out += [
                     UInt8(ascii: "%"), hexDigits[Int(byte >> 4)], hexDigits[Int(byte & 15)],
                 ]
@@ -127,6 +129,10 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
                 out.append(byte)
             }
         }
+    }
+
+    private static func isEscaped(_ byte: UInt8) -> Bool {
+        byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "|")
     }
 
     private static func unescape(_ text: Substring) -> String? {

@@ -50,25 +50,33 @@ enum AccountRecord {
 
     static func encode(_ account: StoredAccount, key: [UInt8], version: UInt64) -> [UInt8] {
         precondition(areAscending(account.lines), "lines of an account are not in order")
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(
-            headByteCount + account.lines.count * lineByteCount + checksumByteCount)
-        bytes.append(format)
-        bytes.append(account.isFrozen ? 1 : 0)
-        append(account.base.rawValue, to: &bytes)
-        append(UInt32(account.lines.count), to: &bytes)
-        for line in account.lines {
-            // The ledger takes and grants no larger ones, so this would be our own mistake.
-            precondition(isInBounds(line), "an amount out of bounds")
-            append(line.session.rawValue, to: &bytes)
-            append(line.granted.rawValue, to: &bytes)
-            append(line.released.rawValue, to: &bytes)
-            append(line.spent.rawValue, to: &bytes)
-            append(line.overrun.rawValue, to: &bytes)
-            append(line.unlocked.rawValue, to: &bytes)
+        let checksumOffset = headByteCount + account.lines.count * lineByteCount
+        var bytes = [UInt8](repeating: 0, count: checksumOffset + checksumByteCount)
+        bytes[0] = format
+        bytes[1] = account.isFrozen ? 1 : 0
+        bytes.withUnsafeMutableBytes { bytes in
+            store(account.base.rawValue, in: bytes, at: 2)
+            store(UInt32(account.lines.count), in: bytes, at: 10)
+            for (index, line) in account.lines.enumerated() {
+                // The ledger takes and grants no larger ones, so this would be our own mistake.
+                precondition(isInBounds(line), "an amount out of bounds")
+                store(line, in: bytes, at: headByteCount + index * lineByteCount)
+            }
         }
-        append(checksum(bytes[...], key: key, version: version), to: &bytes)
+        let checksum = checksum(bytes[..<checksumOffset], key: key, version: version)
+        bytes.withUnsafeMutableBytes { store(checksum, in: $0, at: checksumOffset) }
         return bytes
+    }
+
+    private static func store(
+        _ line: StoredAccount.Line, in bytes: UnsafeMutableRawBufferPointer, at offset: Int
+    ) {
+        store(line.session.rawValue, in: bytes, at: offset)
+        store(line.granted.rawValue, in: bytes, at: offset + 8)
+        store(line.released.rawValue, in: bytes, at: offset + 16)
+        store(line.spent.rawValue, in: bytes, at: offset + 24)
+        store(line.overrun.rawValue, in: bytes, at: offset + 32)
+        store(line.unlocked.rawValue, in: bytes, at: offset + 40)
     }
 
     static func decode(
@@ -134,8 +142,10 @@ enum AccountRecord {
         return crc.value
     }
 
-    private static func append<Value: FixedWidthInteger>(_ value: Value, to bytes: inout [UInt8]) {
-        withUnsafeBytes(of: value.littleEndian) { bytes += $0 }
+    private static func store<Value: FixedWidthInteger>(
+        _ value: Value, in bytes: UnsafeMutableRawBufferPointer, at offset: Int
+    ) {
+        bytes.storeBytes(of: value.littleEndian, toByteOffset: offset, as: Value.self)
     }
 
     /// The caller has checked that the bytes are there.

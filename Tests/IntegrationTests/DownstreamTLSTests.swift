@@ -76,7 +76,7 @@ extension Integration {
                 let tally = load.tally
                 #expect(bill.nanoUSDRoundedUp <= limit, "\(tally)")
                 #expect(bill.nanoUSDRoundedUp >= limit / 100 * 95, "\(tally)")
-                #expect(tally.strange == [] && tally.failed == 0, "\(tally)")
+                #expect(tally.strange == [] && tally.failures == [], "\(tally)")
                 #expect(tally.served == bill.requests)
                 try await node.settled()
                 try await node.booksEqual(provider, cap: "cap")

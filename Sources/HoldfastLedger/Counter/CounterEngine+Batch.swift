@@ -83,6 +83,8 @@ extension CounterEngine {
     /// Applies the facts and decides, for every account that was not decided yet.
     mutating func decideBatch() {
         batch.isDecided = true
+        // Most are answered once.
+        batch.actions.reserveCapacity(batch.facts.count)
         for position in batch.accounts.indices where batch[position].progress == .undecided {
             decide(position)
         }
@@ -280,9 +282,9 @@ extension CounterEngine {
         batch = CounterBatch()
         // First: their lines are folded, and nobody should take that for what they hold.
         for closing in done.closings { end(closing) }
-        var outbox: [ConnectionID: [GrantEntry]] = [:]
+        var outbox = Outbox()
         for position in done.accounts.indices { finish(position, of: done, &outbox) }
-        for (id, entries) in outbox.sorted(by: { $0.key < $1.key }) { send(entries, to: id) }
+        for (id, entries) in outbox.contents { send(entries, to: id) }
         for position in done.accounts.indices {
             for session in done[position].alarming {
                 outputs.append(.notice(.frozen(done[position].key, session)))
@@ -297,7 +299,7 @@ extension CounterEngine {
     }
 
     private mutating func finish(
-        _ position: Int, of done: CounterBatch, _ outbox: inout [ConnectionID: [GrantEntry]]
+        _ position: Int, of done: CounterBatch, _ outbox: inout Outbox
     ) {
         let key = done[position].key
         precondition(
@@ -316,14 +318,17 @@ extension CounterEngine {
     }
 
     private mutating func perform(
-        _ action: AccountLedger.Action, on key: AccountKey,
-        _ outbox: inout [ConnectionID: [GrantEntry]]
+        _ action: AccountLedger.Action, on key: AccountKey, _ outbox: inout Outbox
     ) {
         switch action {
         case .tell(let session, let grant):
-            guard let id = peerOfSession[session], let reference = peers[id]?.references[key]
-            else { return }
-            outbox[id, default: []].append(GrantEntry(reference: reference, grant: grant))
+            let tray = outbox.tray(of: session) {
+                peerOfSession[session].flatMap { id in
+                    peers[id].map { Outbox.Tray(id: id, references: $0.references) }
+                }
+            }
+            guard let tray, let reference = outbox[tray].references[key] else { return }
+            outbox[tray].entries.append(GrantEntry(reference: reference, grant: grant))
         case .recall(let session, let epoch):
             guard let id = peerOfSession[session], let reference = peers[id]?.references[key]
             else { return }

@@ -9,14 +9,16 @@ final class Load: Sendable {
         var spentCap = 0
         var busy = 0
         var unavailable = 0
-        var failed = 0
+        /// What broke, each in the words of whoever noticed it.
+        var failures: [String] = []
         var clamped = 0
         /// Statuses that nothing here can cause.
         var strange: [Int] = []
 
         var description: String {
             "\(sent) requests: \(served) served (\(clamped) clamped), \(spentCap) × 402, "
-                + "\(busy) × 429, \(unavailable) × 503, \(failed) broken"
+                + "\(busy) × 429, \(unavailable) × 503, \(failures.count) broken"
+                + failures.prefix(3).map { "; \($0)" }.joined()
         }
     }
 
@@ -84,7 +86,7 @@ final class Load: Sendable {
             state.withLock { $0.count(response) }
             return response.status
         } catch {
-            state.withLock { $0.failed += 1 }
+            state.withLock { $0.failures.append("\(error)") }
             return nil
         }
     }
@@ -106,7 +108,7 @@ extension Load.Tally {
         case 402: spentCap += 1
         case 429: busy += 1
         case 503: unavailable += 1
-        case 502: failed += 1
+        case 502: failures.append("502: \(response.text)")
         default: strange.append(response.status)
         }
         if response.header("x-holdfast-clamped") != nil { clamped += 1 }
