@@ -14,6 +14,8 @@ private final class HTTP2Connection {
         var headers = HPACKHeaders()
         var body = ""
         var isComplete = false
+        /// Its end came in a frame of its own, which has nothing else.
+        var endsApart = false
         var reset: HTTP2ErrorCode?
         var informational: [String] = []
     }
@@ -76,6 +78,7 @@ private final class HTTP2Connection {
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data { answer.body += String(buffer: bytes) }
             answer.isComplete = data.endStream
+            answer.endsApart = data.endStream && data.data.readableBytes == 0
         case .rstStream(let code): answer.reset = code
         default: break
         }
@@ -91,12 +94,19 @@ private final class HTTP2Connection {
         _ stream: HTTP2StreamID, method: String = "POST", _ more: [(String, String)] = [],
         ends: Bool = false
     ) throws {
+        try send(stream, headers(stream, method: method, more, ends: ends))
+    }
+
+    func headers(
+        _ stream: HTTP2StreamID, method: String = "POST", _ more: [(String, String)] = [],
+        ends: Bool = false
+    ) -> HTTP2Frame.FramePayload {
         var headers = HPACKHeaders([
             (":method", method), (":scheme", "http"), (":path", "/v1/chat/completions"),
             (":authority", "edge"), ("authorization", "Bearer key-\(stream)"),
         ])
         headers.add(contentsOf: HPACKHeaders(more))
-        try send(stream, .headers(.init(headers: headers, endStream: ends)))
+        return .headers(.init(headers: headers, endStream: ends))
     }
 
     func data(_ stream: HTTP2StreamID, _ text: String, ends: Bool = false) throws {
@@ -140,6 +150,29 @@ private final class HTTP2Connection {
         let connection = try HTTP2Connection(change)
         try body(connection)
         try connection.finish()
+    }
+
+    @Test func `the end comes with the last byte`() throws {
+        try withConnection { connection in
+            try connection.post(1)
+            try connection.answerUnknown()
+            let answer = try #require(connection.answers[1])
+            #expect(answer.status == "401" && answer.isComplete && !answer.endsApart)
+        }
+    }
+
+    @Test func `callers that leave do not end a connection that others use too`() throws {
+        try withConnection { connection in
+            for number in 0..<400 as Range<Int32> {
+                let stream = HTTP2StreamID(2 * number + 1)
+                try connection.head(stream)
+                try connection.send(stream, .rstStream(.cancel))
+            }
+            try connection.post(801)
+            try connection.answerUnknown()
+            #expect(connection.answers[801]?.isComplete == true)
+            #expect(connection.goAway == nil)
+        }
     }
 
     @Test func `the preface makes it HTTP2 in whatever pieces it comes`() throws {
@@ -274,12 +307,15 @@ private final class HTTP2Connection {
 
     @Test func `a flood of resets ends the connection`() throws {
         try withConnection { connection in
-            for number in 0..<250 {
-                guard connection.server.isActive else { break }
+            for number in 0...DownstreamListener.resetCountMax {
                 let stream = HTTP2StreamID(2 * number + 1)
-                try connection.post(stream)
-                try connection.send(stream, .rstStream(.cancel))
+                // Not delivered one by one, which could take longer than the limit looks back.
+                try connection.client.writeOutbound(
+                    HTTP2Frame(streamID: stream, payload: connection.headers(stream)))
+                try connection.client.writeOutbound(
+                    HTTP2Frame(streamID: stream, payload: .rstStream(.cancel)))
             }
+            try connection.deliver()
             #expect(!connection.server.isActive)
             #expect(connection.goAway == .enhanceYourCalm)
             connection.edge.answerUnknown()

@@ -33,6 +33,10 @@ extension Integration {
                         #expect(answer.resetCode == nil)
                     }
                     #expect(try await connection.read(3).text.hasSuffix("data: [DONE]\n\n"))
+                    // Of those with a length: callers that count would take them for complete.
+                    for stream in [1, 5] as [UInt32] {
+                        #expect(try await !connection.read(stream).endsApart)
+                    }
                 }
                 #expect(try await provider.bill().requests == 5)
                 try await node.settled()

@@ -19,6 +19,8 @@ final class DownstreamListener: Sendable {
     private static let streamCountMax = 100
     private static let streamWindow = 1 << 20
     private static let connectionWindow = 4 << 20
+    /// Within ten seconds, on one connection; more than that is an attack.
+    static let resetCountMax = 2_000
 
     private let context: EdgeContext
     private let tls: ReloadingContext?
@@ -129,6 +131,10 @@ final class DownstreamListener: Sendable {
     private var streamConfiguration: NIOHTTP2Handler.StreamConfiguration {
         var configuration = NIOHTTP2Handler.StreamConfiguration()
         configuration.targetWindowSize = Self.streamWindow
+        // A load balancer sends many callers' streams on one connection, and some of them leave. NIO
+        // would end it at the 200th in half a minute. What a reset costs us is one request.
+        configuration.streamResetFrameRateLimit.maximumCount = Self.resetCountMax
+        configuration.streamResetFrameRateLimit.windowLength = .seconds(10)
         return configuration
     }
 }

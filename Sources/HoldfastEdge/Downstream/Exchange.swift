@@ -55,6 +55,8 @@ final class Exchange {
     var upstreamStatus: Int?
     var upstreamStarted: ContinuousClock.Instant?
     var isResponseBegun = false
+    /// Bytes of the response's body that the provider has announced and not sent yet.
+    var announcedByteCount: Int?
     var abandonedTimer: Scheduled<Void>?
     var endTimer: Scheduled<Void>?
     var metered: MeteredUsage?

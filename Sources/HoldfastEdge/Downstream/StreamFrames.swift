@@ -9,7 +9,11 @@ struct StreamReset: Sendable {
 }
 
 /// What a stream of HTTP/2 has and a message of HTTP/1 has not: a look at the headers before they are
-/// translated, and resets.
+/// translated, resets, and the end as a mark on the last frame instead of a frame of its own.
+///
+/// Callers with libcurl take a response for complete when it has its length, and reset the stream if
+/// the end has not come by then. Each request would bring a reset, and a connection with many is ended
+/// as an attack, with all that is in flight on it.
 final class StreamFrames: ChannelInboundHandler, ChannelOutboundHandler {
     typealias InboundIn = HTTP2Frame.FramePayload
     typealias InboundOut = HTTP2Frame.FramePayload
@@ -19,6 +23,8 @@ final class StreamFrames: ChannelInboundHandler, ChannelOutboundHandler {
     private let headerByteCountMax: Int
     private let headerCountMax = NIOHTTPDecoderLimitConfiguration().maxHeaderFieldCount
     private var isRefused = false
+    /// Written and not flushed: the end may come next.
+    private var last: (data: HTTP2Frame.FramePayload.Data, promise: EventLoopPromise<Void>?)?
 
     init(headerByteCountMax: Int) {
         self.headerByteCountMax = headerByteCountMax
@@ -48,12 +54,48 @@ final class StreamFrames: ChannelInboundHandler, ChannelOutboundHandler {
         return byteCount <= headerByteCountMax
     }
 
+    // MARK: - Outbound
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard case .data(let data) = unwrapOutboundIn(data) else {
+            writeLast(context)
+            return context.write(data, promise: promise)
+        }
+        if data.endStream, data.data.readableBytes == 0, var last {
+            last.data.endStream = true
+            if let written = last.promise {
+                written.futureResult.cascade(to: promise)
+            } else {
+                last.promise = promise
+            }
+            self.last = last
+            return writeLast(context)
+        }
+        writeLast(context)
+        last = (data, promise)
+    }
+
+    private func writeLast(_ context: ChannelHandlerContext) {
+        guard let (data, promise) = last.take() else { return }
+        context.write(wrapOutboundOut(.data(data)), promise: promise)
+    }
+
+    func flush(context: ChannelHandlerContext) {
+        writeLast(context)
+        context.flush()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        last.take()?.promise?.fail(ChannelError.ioOnClosedChannel)
+    }
+
     func triggerUserOutboundEvent(
         context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?
     ) {
         guard let reset = event as? StreamReset else {
             return context.triggerUserOutboundEvent(event, promise: promise)
         }
+        writeLast(context)
         context.writeAndFlush(wrapOutboundOut(.rstStream(reset.code)), promise: promise)
     }
 }

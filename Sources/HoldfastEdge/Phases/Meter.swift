@@ -32,6 +32,7 @@ extension Exchange {
             status: status, contentType: first("content-type"),
             contentEncoding: first("content-encoding"))
         isResponseBegun = true
+        announcedByteCount = first("content-length").flatMap { Int($0) }
         downstream?.begin(HTTPResponseStatus(statusCode: status), responseHeaders(headers))
         downstream?.flush()
     }
@@ -65,6 +66,7 @@ extension Exchange {
     private func pass(_ bytes: ByteBuffer) {
         let transfer = transfer
         let count = bytes.readableBytes
+        announcedByteCount? -= count
         guard let downstream else {
             // Read on for the usage; nobody waits for the bytes.
             bytes.withUnsafeReadableBytes { meter?.consume($0) { _ in } }
@@ -80,7 +82,8 @@ extension Exchange {
             return
         }
         downstream.write(out) { _ in transfer?.consumed(count) }
-        downstream.flush()
+        // The last byte goes out with the end, which comes at once: see `StreamFrames`.
+        if announcedByteCount != 0 { downstream.flush() }
     }
 
     /// Everything has been said and the provider does not hang up: the hold should not wait for it.
@@ -150,8 +153,7 @@ extension Exchange {
         }
     }
 
-    /// Settles first: when the caller sees a stream's end, the charge is on the books. A response with
-    /// a length ends for the caller with its last byte, which may be a moment earlier.
+    /// Settles first: when the caller sees the end, the charge is on the books.
     private func settleAndRespond(charge: Charge, _ finish: (DownstreamWriter) -> Void) {
         abandonedTimer?.cancel()
         endTimer?.cancel()

@@ -27,6 +27,8 @@ final class RawHTTP2 {
         var isOK = false
         var text = ""
         var isComplete = false
+        /// Its end came in a frame of its own, which has nothing else.
+        var endsApart = false
         var resetCode: UInt32?
     }
 
@@ -165,6 +167,7 @@ final class RawHTTP2 {
             let text = String(decoding: frame.payload, as: UTF8.self)
             answers[frame.stream, default: Answer()].text += text
             answers[frame.stream]?.isComplete = frame.isEnd
+            answers[frame.stream]?.endsApart = frame.isEnd && text.isEmpty
         case .reset:
             let code = frame.payload.reduce(0) { $0 << 8 | UInt32($1) }
             answers[frame.stream, default: Answer()].resetCode = code
