@@ -34,6 +34,9 @@ public struct Config: Sendable {
     public var providers: [String: ProviderSettings] = [:]
     public var keys: [KeyEntry] = []
     public var caps: [Cap] = []
+    /// A table of prices, as `holdfast prices sync` writes it: instead of the built-in ones of the
+    /// models that it names.
+    public var priceFile: String?
     public var priceOverrides: [PriceOverride] = []
     public var limits = EdgeLimits()
     /// `nil`: the host's name.

@@ -1,4 +1,5 @@
 import HoldfastCore
+import HoldfastProviders
 import Yams
 
 /// A key and where its secret stands, for checks that need the rest of the file.
@@ -114,21 +115,31 @@ extension ConfigDecoder {
         else { return [:] }
         var providers: [String: ProviderNode] = [:]
         for (name, node) in fields.byName {
+            let provider = decodeProvider(node, name: name)
             do {
-                _ = try parseProviderName(name, known: knownProviders)
+                if provider.settings.type == nil {
+                    _ = try parseProviderName(name, known: knownProviders)
+                } else {
+                    _ = try parseOwnProviderName(name, known: knownProviders)
+                }
             } catch {
                 fail("'\(name.shortened)' \(error.message)", at: node, suggestion: error.suggestion)
             }
-            providers[name] = decodeProvider(node, name: name)
+            providers[name] = provider
         }
         return providers
     }
 
     private mutating func decodeProvider(_ node: Node, name: String) -> ProviderNode {
-        let keys = ["api_key", "base_url", "connect_timeout", "idle_timeout", "service_tier"]
+        let keys = [
+            "type", "api_key", "base_url", "connect_timeout", "idle_timeout", "service_tier",
+            "models",
+        ]
         var provider = ProviderNode()
         let what = "provider '\(name.shortened)'"
         guard let fields = fields(of: node, what: what, keys: keys) else { return provider }
+        provider.settings.type = parsed(fields, "type", parseProviderType)
+        provider.settings.models = decodeModels(fields, what)
         provider.apiKeyNode = fields.byName["api_key"]
         provider.settings.apiKey = secret(fields, "api_key")
         provider.settings.baseURL = parsed(fields, "base_url", parseBaseURL)
@@ -139,6 +150,14 @@ extension ConfigDecoder {
             fields, "idle_timeout", in: .milliseconds(1) ... .seconds(3_600), parseDuration,
             describe: \.brief)
         provider.settings.serviceTier = parsed(fields, "service_tier", parseName)
+        let api = provider.settings.type ?? name
+        if needsBaseURL(api), fields.byName["base_url"] == nil {
+            fail(
+                "\(what) needs 'base_url': where it is differs from customer to customer", at: node,
+                suggestion: api == "azure"
+                    ? "write it as https://NAME.openai.azure.com/openai"
+                    : "write it as http://host:port/v1")
+        }
         if provider.settings.apiKey != nil, let url = provider.settings.baseURL,
             isPlainHTTPBeyondThisHost(url)
         {
@@ -148,6 +167,49 @@ extension ConfigDecoder {
         }
         return provider
     }
+
+    private mutating func decodeModels(_ parent: Fields, _ what: String) -> [String: String] {
+        guard let node = parent.byName["models"],
+            let fields = anyFields(of: node, what: "'models' of \(what)")
+        else { return [:] }
+        var models: [String: String] = [:]
+        for (name, node) in fields.byName {
+            models[name] = parsed(node, named: "models.\(name.shortened)", parseScopeValue)
+        }
+        return models
+    }
+
+    private func needsBaseURL(_ api: String) -> Bool {
+        if api == ProviderCatalog.compatible.id.name { return true }
+        guard let known = ProviderCatalog.standard[ProviderID(name: api)] else { return false }
+        return known.defaultBaseURL == nil
+    }
+}
+
+private func parseProviderType(_ text: String) throws(ValueError) -> String {
+    let types = [ProviderCatalog.compatible.id.name] + ProviderCatalog.standard.names
+    guard types.contains(text) else {
+        throw ValueError(
+            "is not an API that Holdfast knows",
+            suggestion: didYouMean(text, among: types)
+                ?? "it knows \(types.joined(separator: ", "))")
+    }
+    return text
+}
+
+/// A name of the operator's, which is the first part of a path: those of the APIs begin with `v1` and
+/// the like, or with a provider's own name.
+private func parseOwnProviderName(
+    _ text: String, known: Set<String>?
+) throws(ValueError) -> String {
+    let name = try parseName(text)
+    let looksLikeVersion =
+        name.utf8.first == UInt8(ascii: "v") && name.utf8.dropFirst().first?.isDigit == true
+    guard !looksLikeVersion, known?.contains(name) != true else {
+        throw ValueError(
+            "cannot be the name of a provider with a 'type'", suggestion: "choose another name")
+    }
+    return name
 }
 
 /// - Parameter known: `nil` allows any name.

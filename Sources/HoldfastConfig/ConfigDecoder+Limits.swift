@@ -23,7 +23,7 @@ extension ConfigDecoder {
             "max_output",
         ]
         guard let fields = fields(of: node, what: "a price", keys: keys) else { return nil }
-        let known = knownProviders
+        let known = knownProviders?.union(ownProviders)
         let provider = parsed(fields, "provider", isRequired: true) {
             (text) throws(ValueError) in try parseProviderName(text, known: known)
         }

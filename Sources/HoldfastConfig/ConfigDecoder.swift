@@ -10,6 +10,8 @@ struct ConfigDecoder {
     let file: String
     let substitution: Substitution
     let knownProviders: Set<String>?
+    /// Providers that the operator has named, which can have prices too.
+    var ownProviders: Set<String> = []
     var problems: [ConfigProblem] = []
     var warnings: [ConfigProblem] = []
 
@@ -24,7 +26,8 @@ struct ConfigDecoder {
         guard let root = compose(text) else { return nil }
         let keys = [
             "name", "listen", "admin", "store", "counter", "counters", "providers", "keys", "caps",
-            "prices", "limits", "journal", "cluster", "tls", "node_tls", "plaintext_nodes",
+            "prices", "price_file", "limits", "journal", "cluster", "tls", "node_tls",
+            "plaintext_nodes",
         ]
         guard let top = fields(of: root, what: "the file", keys: keys) else { return nil }
         var config = Config(file: file)
@@ -35,10 +38,12 @@ struct ConfigDecoder {
         config.journal = parsed(top, "journal", parsePath)
         let providers = decodeProviders(top)
         config.providers = providers.mapValues(\.settings)
+        ownProviders = Set(config.providers.filter { $0.value.type != nil }.keys)
         let keyNodes = decodeKeys(top)
         config.keys = keyNodes.map(\.entry)
         let capNodes = decodeCaps(top)
         config.caps = capNodes.map(\.cap)
+        config.priceFile = parsed(top, "price_file", parsePath)
         config.priceOverrides = decodePrices(top)
         config.limits = decodeLimits(top)
         checkSecrets(keys: keyNodes, providers: providers)

@@ -41,6 +41,8 @@ extension Config {
     private var providerRows: [[String]] {
         providers.sorted { $0.key < $1.key }.map { name, settings in
             var extras: [String] = []
+            if let type = settings.type { extras.append("type \(type)") }
+            if !settings.models.isEmpty { extras.append("\(settings.models.count) model names") }
             if let tier = settings.serviceTier { extras.append("service tier \(tier)") }
             if let timeout = settings.connectTimeout { extras.append("connect \(timeout.brief)") }
             if let timeout = settings.idleTimeout { extras.append("idle \(timeout.brief)") }

@@ -48,6 +48,11 @@ public struct ProviderSettings: Sendable {
     public var idleTimeout: Duration?
     /// Asked for where the caller does not, because leaving it out can select a dearer one.
     public var serviceTier: String?
+    /// Whose API it has, where that is not what its name says: a provider's name, or
+    /// `openai-compatible`.
+    public var type: String?
+    /// Names that callers use, of deployments for example, and the priced models behind them.
+    public var models: [String: String] = [:]
 
     public init(
         apiKey: Secret? = nil, baseURL: String? = nil, connectTimeout: Duration? = nil,

@@ -70,14 +70,14 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
         // By bytes: as characters, a value that begins with a combining mark would swallow the bar.
         let parts = text.utf8.split(separator: UInt8(ascii: "|"), omittingEmptySubsequences: false)
             .map { Substring($0) }
-        guard parts.count >= 4, let cap = Self.unescape(parts[0]), !cap.isEmpty,
+        guard parts.count >= 4, let cap = PercentEncoding.decode(parts[0]), !cap.isEmpty,
             let unit = CapUnit.allCases.first(where: { $0.name == parts[1] }),
             let period = PeriodKind.allCases.first(where: { $0.name == parts[2] }),
             let periodID = Int64(parts[3])
         else { return nil }
         var values: [String] = []
         for part in parts.dropFirst(4) {
-            guard let value = Self.unescape(part) else { return nil }
+            guard let value = PercentEncoding.decode(part) else { return nil }
             values.append(value)
         }
         self.init(cap: cap, unit: unit, period: period, periodID: periodID, values: values)
@@ -133,22 +133,5 @@ public struct AccountKey: Hashable, Sendable, CustomStringConvertible {
 
     private static func isEscaped(_ byte: UInt8) -> Bool {
         byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "|")
-    }
-
-    private static func unescape(_ text: Substring) -> String? {
-        var out: [UInt8] = []
-        var bytes = ArraySlice(text.utf8)
-        while let byte = bytes.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                out.append(byte)
-                continue
-            }
-            guard bytes.count >= 2,
-                let value = UInt8(String(decoding: bytes.prefix(2), as: UTF8.self), radix: 16)
-            else { return nil }
-            out.append(value)
-            bytes = bytes.dropFirst(2)
-        }
-        return String(validating: out, as: UTF8.self)
     }
 }

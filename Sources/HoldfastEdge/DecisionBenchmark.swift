@@ -29,7 +29,7 @@ package struct DecisionBenchmark {
     private let table: LeaseTable
     private let scopes: ScopeValues
     private let now = UnixTime(1_795_000_000)
-    private let adapter = OpenAIAdapter()
+    private let endpoint = ProviderCatalog.standard[.openAI]?.endpoints.first
     private let body = Array(
         """
         {"model":"gpt-4o-mini","max_tokens":200,"messages":[{"role":"system","content":"Be brief."},\
@@ -96,7 +96,7 @@ package struct DecisionBenchmark {
 
     private func facts() -> RequestFacts? {
         do {
-            return try adapter.facts(of: body)
+            return try endpoint?.facts(of: body)
         } catch {
             return nil
         }
@@ -114,7 +114,7 @@ package struct DecisionBenchmark {
         guard let targets = policy.targets(for: scopes, now: now),
             let quote = policy.prices.quote(
                 provider: "openai", model: facts.model, from: now,
-                lasting: Exchange.priceHorizonSeconds)
+                lasting: EdgeSettings.Provider.priceHorizonSeconds)
         else { return nil }
         let rates: HoldRates
         do {

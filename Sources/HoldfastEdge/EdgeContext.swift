@@ -1,4 +1,6 @@
+import Glibc
 import HoldfastAdmin
+import HoldfastCore
 import HoldfastEgress
 import HoldfastProviders
 import Logging
@@ -7,7 +9,7 @@ import Synchronization
 /// What all requests of one edge share.
 final class EdgeContext: Sendable {
     let settings: EdgeSettings
-    let catalog: ProviderCatalog
+    let routing: Routing
     let policy: PolicyBox
     let clock: CounterTime
     let table: LeaseTable
@@ -29,7 +31,7 @@ final class EdgeContext: Sendable {
         logger: Logger
     ) {
         self.settings = settings
-        catalog = .standard
+        routing = Routing(settings.providers)
         self.policy = policy
         self.clock = clock
         self.table = table
@@ -39,6 +41,12 @@ final class EdgeContext: Sendable {
         self.metrics = metrics
         self.logger = logger
         scopeHeaders = ScopeHeader.all(settings.scopeHeaders)
+    }
+
+    /// Seconds since 1970, for signatures: the counter's time, which is the cluster's, where it is
+    /// known.
+    func wallClock() -> Int64 {
+        clock.now()?.seconds ?? Int64(time(nil))
     }
 
     /// Takes memory for request bodies; `false` when there is not so much left. Bodies come before

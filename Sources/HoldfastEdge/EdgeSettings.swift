@@ -1,8 +1,15 @@
 package import HoldfastCore
+package import HoldfastProviders
 
 /// What one edge is told at start. Caps, keys and prices are not here: they come from the counter.
 package struct EdgeSettings: Sendable {
     package struct Provider: Sendable {
+        /// Under the operator's name for it.
+        package var api: ProviderAPI
+        /// Whose prices it has.
+        package var priceProvider: String
+        /// Names that callers use, and the priced models behind them.
+        package var models: [String: String]
         /// Scheme, authority and perhaps a path prefix, without the `/v1` that routes begin with.
         package var baseURL: String
         package var apiKey: String
@@ -13,9 +20,13 @@ package struct EdgeSettings: Sendable {
         package var serviceTier: String?
 
         package init(
+            api: ProviderAPI, priceProvider: String, models: [String: String] = [:],
             baseURL: String, apiKey: String, connectTimeout: Duration = .seconds(10),
             idleTimeout: Duration = .seconds(600), serviceTier: String? = nil
         ) {
+            self.api = api
+            self.priceProvider = priceProvider
+            self.models = models
             var base = baseURL
             while base.hasSuffix("/") { base.removeLast() }
             // People paste the base URL that SDKs want; routes bring their own `/v1`.
@@ -25,6 +36,35 @@ package struct EdgeSettings: Sendable {
             self.connectTimeout = connectTimeout
             self.idleTimeout = idleTimeout
             self.serviceTier = serviceTier
+        }
+
+        var name: String { api.id.name }
+
+        /// The authority of the base URL, and what follows it.
+        var hostAndPath: (host: String, path: String) {
+            let rest = baseURL.drop { $0 != "/" }.drop { $0 == "/" }
+            let host = rest.prefix { $0 != "/" }
+            return (String(host), String(rest.dropFirst(host.count)))
+        }
+
+        /// With the pair `ID:SECRET` or `ID:SECRET:SESSION_TOKEN` as its key, where the provider takes
+        /// signatures; `nil` where the key goes as it is.
+        var signature: SignatureV4? {
+            guard case .signatureV4(let service) = api.credential else { return nil }
+            let parts = apiKey.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count >= 2 else { return nil }
+            return SignatureV4(
+                credentials: .init(
+                    accessKeyID: String(parts[0]), secretAccessKey: String(parts[1]),
+                    sessionToken: parts.count == 3 ? String(parts[2]) : nil),
+                region: region, service: service)
+        }
+
+        /// `us-east-1` of `bedrock-runtime.us-east-1.amazonaws.com`.
+        private var region: String {
+            let labels = hostAndPath.host.split(separator: ".")
+            return labels.count >= 2 && labels[0].hasPrefix("bedrock")
+                ? String(labels[1]) : "us-east-1"
         }
     }
 
@@ -44,7 +84,7 @@ package struct EdgeSettings: Sendable {
     package var port: Int
     /// What callers are shown; `nil`: they are served in plain text.
     package var tls: TLS?
-    package var providers: [String: Provider] = [:]
+    package var providers: [Provider] = []
     package var bodyByteCountMax = Limits.bodyByteCountMaxDefault
     package var headerByteCountMax = 64 << 10
     package var newAccountsPerMinuteMax = 600

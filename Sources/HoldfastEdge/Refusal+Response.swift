@@ -8,6 +8,7 @@ extension Refusal {
             ("content-type", "application/json"), ("x-request-id", requestID),
             ("x-holdfast-reason", code),
         ]
+        if dialect == .bedrock { headers.append(("x-amzn-errortype", type(dialect))) }
         if dialect == .anthropic { headers.append(("request-id", requestID)) }
         if let shouldRetry { headers.append(("x-should-retry", shouldRetry ? "true" : "false")) }
         if let retryAfterSeconds { headers.append(("retry-after", "\(retryAfterSeconds)")) }
@@ -37,6 +38,11 @@ extension Refusal {
         case .anthropic:
             return ErrorBody.anthropic(
                 message: message, type: type(dialect), requestID: requestID, holdfast: details)
+        case .cohere, .bedrock:
+            return ErrorBody.message(message, holdfast: details)
+        case .gemini:
+            return ErrorBody.gemini(
+                message: message, code: status, status: type(dialect), holdfast: details)
         }
     }
 }

@@ -136,6 +136,29 @@ extension Refusal {
             case 500...: "server_error"
             default: "invalid_request_error"
             }
+        case .cohere: code
+        case .gemini:
+            switch status {
+            case 401: "UNAUTHENTICATED"
+            case 402: "FAILED_PRECONDITION"
+            case 404: "NOT_FOUND"
+            case 429: "RESOURCE_EXHAUSTED"
+            case 503: "UNAVAILABLE"
+            case 504: "DEADLINE_EXCEEDED"
+            case 500...: "INTERNAL"
+            default: "INVALID_ARGUMENT"
+            }
+        case .bedrock:
+            switch status {
+            case 401: "UnrecognizedClientException"
+            case 402: "ServiceQuotaExceededException"
+            case 404: "ResourceNotFoundException"
+            case 429: "ThrottlingException"
+            case 503: "ServiceUnavailableException"
+            case 504: "ModelTimeoutException"
+            case 500...: "InternalServerException"
+            default: "ValidationException"
+            }
         case .anthropic:
             switch status {
             case 401: "authentication_error"

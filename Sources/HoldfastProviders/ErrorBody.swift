@@ -41,12 +41,54 @@ public enum ErrorBody {
         return writer.bytes
     }
 
+    /// Cohere's and Bedrock's: a message, and the kind in a header or nowhere.
+    public static func message(
+        _ message: String, holdfast: ((inout JSONWriter) -> Void)? = nil
+    ) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.member("message", message)
+            if let holdfast { writer.object("holdfast", holdfast) }
+        }
+        return writer.bytes
+    }
+
+    /// - Parameters:
+    ///   - code: of HTTP.
+    ///   - status: its name, for example `FAILED_PRECONDITION`.
+    public static func gemini(
+        message: String, code: Int, status: String,
+        holdfast: ((inout JSONWriter) -> Void)? = nil
+    ) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.object("error") { writer in
+                writer.member("code", UInt64(code))
+                writer.member("message", message)
+                writer.member("status", status)
+                if let holdfast { writer.object("holdfast", holdfast) }
+            }
+        }
+        return writer.bytes
+    }
+
     /// The same body as an event, for a stream that has begun. It may only follow a whole event
     /// (`ResponseMeter.isBetweenEvents`).
-    public static func event(_ body: [UInt8], dialect: Dialect) -> [UInt8] {
+    ///
+    /// - Returns: `nil` where the dialect has no event for it: only the end of the connection says then
+    ///   that something is missing.
+    public static func event(_ body: [UInt8], dialect: Dialect) -> [UInt8]? {
         switch dialect {
-        case .openai: Array("data: ".utf8) + body + Array("\n\n".utf8)
+        case .openai, .gemini: Array("data: ".utf8) + body + Array("\n\n".utf8)
         case .anthropic: Array("event: error\ndata: ".utf8) + body + Array("\n\n".utf8)
+        case .cohere: nil
+        case .bedrock:
+            // Of the kinds of exceptions, the one that clients do not send again.
+            EventStreamMessage.encoded(
+                headers: [
+                    (":exception-type", "validationException"),
+                    (":content-type", "application/json"), (":message-type", "exception"),
+                ], payload: body)
         }
     }
 }

@@ -4,6 +4,8 @@ public enum OutputLimitField: Hashable, Sendable {
     case value(Range<Int>)
     /// The body has none: a new member goes in front of the byte at this offset.
     case absent(insertAt: Int)
+    /// The body has none, and its place in an object of its own neither, or that is empty.
+    case nested(insertAt: Int, prefix: String, suffix: String)
 }
 
 /// Everything that later phases need from a request body, read in one pass.
@@ -54,9 +56,67 @@ public struct RequestFacts: Hashable, Sendable {
     var firstMemberIndex = 1
     /// Names a service tier where the caller left it open; `nil` when nothing has to be added.
     var tierSplice: Splice?
+    /// The value of the member `model`.
+    var modelRange: Range<Int>?
+    /// Another name for the model than the caller's; `nil` when it stays.
+    var modelSplice: Splice?
+    /// Whether the model generates anything that is billed.
+    public var hasOutput = true
+    /// Whether the prompt is many, each of which may be as long as the model's context.
+    public var promptsAreSeparate = false
 
     public init(model: String) {
         self.model = model
+    }
+
+    /// What changes in the body but for the output limit.
+    var splices: [Splice] {
+        [usageSplice, tierSplice, modelSplice].compactMap { $0 }
+    }
+
+    public var isModelInBody: Bool { modelRange != nil }
+
+    /// Asks for the model under this name.
+    public mutating func sendModel(as name: String) {
+        guard let modelRange else { preconditionFailure("a model from nowhere") }
+        model = name
+        var value = JSONWriter()
+        value.string(name)
+        modelSplice = Splice(modelRange, String(decoding: value.bytes, as: UTF8.self))
+    }
+
+    /// Reads the member `model`, whose value comes next.
+    mutating func readModel(_ reader: inout RequestReader) throws(JSONError) -> String? {
+        reader.scanner.skipSpace()
+        let start = reader.scanner.index
+        let model = try reader.string("model")
+        modelRange = start..<reader.scanner.index
+        return model
+    }
+
+    private enum FreeKey: String, CaseIterable { case model }
+
+    private static let freeKeys = KeyTable(FreeKey.self)
+
+    /// The model that a body names; empty when it names none.
+    public static func model(of body: [UInt8]) throws(RequestError) -> String {
+        try ofFree(body).model
+    }
+
+    /// Of a request that costs nothing: its model, which may be missing.
+    static func ofFree(_ body: [UInt8]) throws(RequestError) -> RequestFacts {
+        try RequestReader.read(body) { (reader) throws(JSONError) in
+            var facts = RequestFacts(model: "")
+            try reader.scanner.enterObject()
+            facts.firstMemberIndex = reader.scanner.index
+            var keys = KnownKeys(freeKeys)
+            while try keys.next(&reader.scanner) != nil {
+                facts.model = try facts.readModel(&reader) ?? ""
+            }
+            reader.check(keys)
+            facts.hasOutput = false
+            return facts
+        }
     }
 
     /// Asks for this tier if the caller left it to the provider, so that the request need not be held

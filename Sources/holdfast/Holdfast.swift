@@ -21,7 +21,8 @@ struct Holdfast: AsyncParsableCommand {
         subcommands: [
             DemoCommand.self, ServeCommand.self, EdgeCommand.self, CounterCommand.self,
             CertsCommand.self, SimulateCommand.self,
-            CheckCommand.self, SpendCommand.self, SessionsCommand.self, AccountsCommand.self,
+            CheckCommand.self, PricesCommand.self, SpendCommand.self, SessionsCommand.self,
+            AccountsCommand.self,
             OperatorLogCommand.self, BenchmarkCommand.self, FakeProviderCommand.self,
         ])
 }

@@ -35,11 +35,25 @@ struct Node {
             }
             zones[cap.zone] = offsets
         }
-        let book = try PriceBook.builtIn.overriding(with: overrides(config.priceOverrides))
+        var book = PriceBook.builtIn
+        if let file = config.priceFile { book = book.overriding(with: try priceBook(at: file)) }
+        book = try book.overriding(with: overrides(config.priceOverrides))
         return CounterPolicy(
             caps: config.caps,
             keys: config.keys.map { .init(policy: $0.policy, secret: $0.secret.value) },
             prices: book.tsv, zones: zones)
+    }
+
+    private static func priceBook(at path: String) throws -> PriceBook {
+        do {
+            return try PriceBook(tsv: Data(contentsOf: URL(fileURLWithPath: path)))
+        } catch let error as PriceBookError {
+            throw ValidationError("price_file \(path): \(error)")
+        } catch {
+            throw ValidationError(
+                "price_file \(path): \(error.localizedDescription); "
+                    + "'holdfast prices sync' makes one")
+        }
     }
 
     private static func overrides(_ rows: [PriceOverride]) throws -> PriceBook {
@@ -107,20 +121,30 @@ struct Node {
 
     private var nodeName: String { config.nodeName ?? ProcessInfo.processInfo.hostName }
 
+    /// `nil` for what the configuration has refused.
+    private static func edgeProvider(
+        _ name: String, _ provider: ProviderSettings
+    ) -> EdgeSettings.Provider? {
+        let compatible = ProviderCatalog.compatible
+        let isCompatible = provider.type == compatible.id.name
+        let known = ProviderCatalog.standard[ProviderID(name: provider.type ?? name)]
+        guard let api = isCompatible ? compatible : known,
+            let baseURL = provider.baseURL ?? api.defaultBaseURL
+        else { return nil }
+        return EdgeSettings.Provider(
+            api: api.named(name), priceProvider: isCompatible ? name : api.id.name,
+            models: provider.models, baseURL: baseURL, apiKey: provider.apiKey?.value ?? "",
+            connectTimeout: provider.connectTimeout ?? .seconds(10),
+            idleTimeout: provider.idleTimeout ?? .seconds(600),
+            serviceTier: provider.serviceTier)
+    }
+
     func edgeSettings() -> EdgeSettings {
         var settings = EdgeSettings(
             nodeName: nodeName,
             host: config.listen.host, port: config.listen.port)
         settings.tls = config.tls.map { .init(certificate: $0.certificate, key: $0.key) }
-        for (name, provider) in config.providers {
-            guard let adapter = ProviderCatalog.standard[ProviderID(name: name)] else { continue }
-            settings.providers[name] = EdgeSettings.Provider(
-                baseURL: provider.baseURL ?? adapter.defaultBaseURL,
-                apiKey: provider.apiKey?.value ?? "",
-                connectTimeout: provider.connectTimeout ?? .seconds(10),
-                idleTimeout: provider.idleTimeout ?? .seconds(600),
-                serviceTier: provider.serviceTier)
-        }
+        settings.providers = config.providers.compactMap(Self.edgeProvider)
         settings.bodyByteCountMax = config.limits.bodyByteCountMax
         settings.headerByteCountMax = config.limits.headerByteCountMax
         settings.newAccountsPerMinuteMax = config.limits.newAccountsPerMinuteMax

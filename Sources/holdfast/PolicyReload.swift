@@ -23,7 +23,7 @@ struct PolicyReload: Service {
         do {
             let config = try Config.load(
                 path: path, environment: ProcessInfo.processInfo.environment,
-                knownProviders: Set(ProviderCatalog.standard.adapters.map(\.id.name)))
+                knownProviders: Set(ProviderCatalog.standard.names))
             core.replacePolicy(try Node.counterPolicy(config))
         } catch {
             logger.error(

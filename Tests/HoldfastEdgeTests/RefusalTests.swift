@@ -43,15 +43,25 @@ import Testing
     func `every refusal is whole in each dialect`(_ dialect: Dialect) throws {
         for refusal in Self.all {
             let body = try object(refusal.body(dialect, requestID: "req_1"))
-            let error = try #require(body["error"] as? [String: Any])
+            // Cohere and Bedrock have no object around it.
+            let error = body["error"] as? [String: Any] ?? body
             #expect((error["message"] as? String)?.isEmpty == false)
-            #expect((error["type"] as? String) == refusal.type(dialect))
             let details = try #require(error["holdfast"] as? [String: Any])
             #expect((details["reason"] as? String) == refusal.code)
             #expect((details["request_id"] as? String) == "req_1")
             switch dialect {
-            case .openai: #expect((error["code"] as? String) == refusal.code)
-            case .anthropic: #expect((body["type"] as? String) == "error")
+            case .openai:
+                #expect((error["code"] as? String) == refusal.code)
+                #expect((error["type"] as? String) == refusal.type(dialect))
+            case .anthropic:
+                #expect((body["type"] as? String) == "error")
+                #expect((error["type"] as? String) == refusal.type(dialect))
+            case .gemini:
+                #expect((error["code"] as? Int) == refusal.status)
+                #expect((error["status"] as? String) == refusal.type(dialect))
+            case .bedrock:
+                #expect(header("x-amzn-errortype", refusal, dialect) == refusal.type(dialect))
+            case .cohere: #expect(body["error"] == nil)
             }
             #expect((400..<600).contains(refusal.status))
             #expect(header("x-request-id", refusal, dialect) == "req_1")
@@ -76,7 +86,7 @@ import Testing
                 }
             }
         }
-        #expect(spentCount == 4)
+        #expect(spentCount == 2 * Dialect.allCases.count)
     }
 
     @Test func `programs find everything about the cap`() throws {

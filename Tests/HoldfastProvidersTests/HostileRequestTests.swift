@@ -9,9 +9,9 @@ import Testing
         #""model":"claude-sonnet-4-5","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]"#
 
     private func refusal(_ id: ProviderID, _ body: String) throws -> RequestError? {
-        let adapter = try #require(ProviderCatalog.standard[id])
+        let endpoint = try #require(ProviderCatalog.standard[id]?.endpoints.first)
         do throws(RequestError) {
-            _ = try adapter.facts(of: Array(body.utf8))
+            _ = try endpoint.facts(of: Array(body.utf8))
             return nil
         } catch {
             return error
@@ -73,22 +73,22 @@ import Testing
     @Test func `a known name in escapes is still found and a long one is none`() throws {
         let escaped = "max_tokens".unicodeScalars
             .map { "\\u00" + String($0.value, radix: 16) }.joined()
-        let adapter = try #require(ProviderCatalog.standard[.openAI])
+        let endpoint = try #require(ProviderCatalog.standard[.openAI]?.endpoints.first)
         let body = "{\"model\":\"a\",\"\(escaped)\":7,\"messages\":[]}"
-        #expect(try adapter.facts(of: Array(body.utf8)).outputLimit == 7)
+        #expect(try endpoint.facts(of: Array(body.utf8)).outputLimit == 7)
         let long = "{\"model\":\"a\",\"\(escaped)\(escaped)\(escaped)\":7,\"messages\":[]}"
-        #expect(try adapter.facts(of: Array(long.utf8)).outputLimit == nil)
+        #expect(try endpoint.facts(of: Array(long.utf8)).outputLimit == nil)
     }
 
     // MARK: - Headers and places
 
     @Test func `a header for a larger context is noticed`() throws {
-        let adapter = try #require(ProviderCatalog.standard[.anthropic])
+        let endpoint = try #require(ProviderCatalog.standard[.anthropic]?.endpoints.first)
         func check(
             _ values: [String], _ tokens: UInt64, at location: SourceLocation = #_sourceLocation
         ) throws {
-            var facts = try adapter.facts(of: Array("{\(Self.anthropic)}".utf8))
-            try adapter.read(headers: { $0 == "anthropic-beta" ? values : [] }, into: &facts)
+            var facts = try endpoint.facts(of: Array("{\(Self.anthropic)}".utf8))
+            try endpoint.read(headers: { $0 == "anthropic-beta" ? values : [] }, into: &facts)
             #expect(facts.contextTokensAsked == tokens, "\(values)", sourceLocation: location)
         }
         try check([], 0)
@@ -106,8 +106,8 @@ import Testing
             _ id: ProviderID, _ url: String, _ tenths: UInt64,
             at location: SourceLocation = #_sourceLocation
         ) throws {
-            let adapter = try #require(ProviderCatalog.standard[id])
-            #expect(adapter.multiplierTenths(baseURL: url) == tenths, sourceLocation: location)
+            let provider = try #require(ProviderCatalog.standard[id])
+            #expect(provider.multiplierTenths(baseURL: url) == tenths, sourceLocation: location)
         }
         try check(.openAI, "https://api.openai.com", 10)
         try check(.openAI, "https://eu.api.openai.com", 11)

@@ -1,6 +1,7 @@
 import HoldfastCore
-import HoldfastProviders
 import Testing
+
+@testable import HoldfastProviders
 
 /// Responses whose usage record is not the whole bill.
 @Suite struct `Hostile response` {
@@ -12,7 +13,7 @@ import Testing
     private static let done = "data: [DONE]\n\n"
 
     private func output(_ events: [String]) -> UInt64? {
-        var meter = ResponseMeter(dialect: .openai, hidesUsage: false, usesLongCacheWrite: false)
+        var meter = ResponseMeter(OpenAITracker(), hidesUsage: false, usesLongCacheWrite: false)
         meter.start(status: 200, contentType: "text/event-stream", contentEncoding: nil)
         for event in events { meter.consume(Array(event.utf8)) { _ in } }
         return meter.finish { _ in }?.usage.output

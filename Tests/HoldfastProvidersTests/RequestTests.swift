@@ -1,7 +1,7 @@
 import HoldfastProviders
 import Testing
 
-/// What both adapters have in common: a base body, and one row per change to it.
+/// What both providers' generation have in common: a base body, and one row per change to it.
 @Suite struct `Request body` {
     private static let openAI = #""model":"gpt-6-sol","messages":[{"role":"user","content":"Hi"}]"#
     private static let anthropic =
@@ -9,7 +9,7 @@ import Testing
 
     // MARK: - Both
 
-    @Test(arguments: ProviderCatalog.standard.adapters.map(\.id))
+    @Test(arguments: [ProviderID.openAI, .anthropic])
     func `a body that is not JSON is refused with its byte`(id: ProviderID) throws {
         try check(
             id, body: "{\"model\":\"x\",}",
@@ -34,7 +34,7 @@ import Testing
             refused: .malformedJSON(JSONError(.invalidUTF8, byteOffset: 10)))
     }
 
-    @Test(arguments: ProviderCatalog.standard.adapters.map(\.id))
+    @Test(arguments: [ProviderID.openAI, .anthropic])
     func `fields that both providers have are checked alike`(id: ProviderID) throws {
         let max = #""max_tokens":5"#
         for body in ["{\(max)}", "{\(max),\"model\":null}", "{\(max),\"model\":\"\"}"] {
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ProviderCatalog.standard.adapters.map(\.id))
+    @Test(arguments: [ProviderID.openAI, .anthropic])
     func `a field that decides the cost may come only once`(id: ProviderID) throws {
         for (member, param) in [
             (#""max_tokens":5,"max_tokens":5"#, "max_tokens"),
@@ -74,7 +74,7 @@ import Testing
         #expect(try facts(id, body).model == "a")
     }
 
-    @Test(arguments: ProviderCatalog.standard.adapters.map(\.id))
+    @Test(arguments: [ProviderID.openAI, .anthropic])
     func `the prompt bound covers every byte of text`(id: ProviderID) throws {
         let texts = ["", "Hi", "Grüße 👋", "\u{0}\u{1}", "\"\\", String(repeating: "é", count: 999)]
         for text in texts {
@@ -349,12 +349,12 @@ import Testing
 
     // MARK: - Checking
 
-    private func adapter(_ id: ProviderID) throws -> any ProviderAdapter {
-        try #require(ProviderCatalog.standard[id])
+    private func endpoint(_ id: ProviderID) throws -> any Endpoint {
+        try #require(ProviderCatalog.standard[id]?.endpoints.first)
     }
 
     private func facts(_ id: ProviderID, _ body: String) throws -> RequestFacts {
-        try adapter(id).facts(of: Array(body.utf8))
+        try endpoint(id).facts(of: Array(body.utf8))
     }
 
     private func bound(_ id: ProviderID, _ body: String) throws -> UInt64 {
@@ -362,9 +362,9 @@ import Testing
     }
 
     private func refusal(_ id: ProviderID, _ body: String) throws -> RequestError {
-        let adapter = try adapter(id)
+        let endpoint = try endpoint(id)
         return try #require(throws: RequestError.self) {
-            _ = try adapter.facts(of: Array(body.utf8))
+            _ = try endpoint.facts(of: Array(body.utf8))
         }
     }
 
@@ -373,7 +373,7 @@ import Testing
     }
 
     private func check(_ id: ProviderID, bytes: [UInt8], refused error: RequestError) throws {
-        let adapter = try adapter(id)
-        #expect(throws: error) { _ = try adapter.facts(of: bytes) }
+        let endpoint = try endpoint(id)
+        #expect(throws: error) { _ = try endpoint.facts(of: bytes) }
     }
 }

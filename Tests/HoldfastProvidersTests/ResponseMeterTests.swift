@@ -1,7 +1,8 @@
 import Foundation
 import HoldfastCore
-import HoldfastProviders
 import Testing
+
+@testable import HoldfastProviders
 
 /// Golden responses of both providers. Streams are cut at every byte, which must change nothing.
 @Suite struct `Response meter` {
@@ -13,7 +14,9 @@ import Testing
         var usesLongCacheWrite = false
 
         var testDescription: String { file }
-        var dialect: Dialect { file.hasPrefix("openai/") ? .openai : .anthropic }
+        var tracker: any UsageTracker {
+            file.hasPrefix("openai/") ? OpenAITracker() : AnthropicTracker()
+        }
     }
 
     static func openAI(
@@ -169,7 +172,7 @@ import Testing
         for (limit, isRead) in [(text.count, true), (text.count - 1, false)] {
             for cuts in cutsOf(text) {
                 var meter = ResponseMeter(
-                    dialect: .openai, hidesUsage: false, usesLongCacheWrite: false,
+                    OpenAITracker(), hidesUsage: false, usesLongCacheWrite: false,
                     documentByteCountMax: limit)
                 let outcome = run(cuts, &meter, type: "application/json")
                 #expect(outcome.forwarded == text)
@@ -185,7 +188,7 @@ import Testing
             + Array("data: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n".utf8)
         for cuts in cutsOf(stream) {
             var meter = ResponseMeter(
-                dialect: .openai, hidesUsage: hidesUsage, usesLongCacheWrite: false,
+                OpenAITracker(), hidesUsage: hidesUsage, usesLongCacheWrite: false,
                 eventByteCountMax: 40)
             let outcome = run(cuts, &meter, type: "text/event-stream")
             #expect(outcome.forwarded == stream)
@@ -196,7 +199,7 @@ import Testing
 
     @Test func `an event of our own fits only between events`() {
         let event = Array("data: {\"choices\":[1]}\n\n".utf8)
-        var meter = ResponseMeter(dialect: .openai, hidesUsage: false, usesLongCacheWrite: false)
+        var meter = ResponseMeter(OpenAITracker(), hidesUsage: false, usesLongCacheWrite: false)
         meter.start(status: 200, contentType: "text/event-stream", contentEncoding: nil)
         meter.consume(Array(event.prefix(9))) { _ in }
         #expect(!meter.isBetweenEvents)
@@ -205,7 +208,7 @@ import Testing
     }
 
     @Test func `a response without a head is passed on unread`() {
-        var meter = ResponseMeter(dialect: .openai, hidesUsage: true, usesLongCacheWrite: false)
+        var meter = ResponseMeter(OpenAITracker(), hidesUsage: true, usesLongCacheWrite: false)
         var forwarded: [UInt8] = []
         meter.consume([1, 2, 3]) { forwarded += $0 }
         #expect(forwarded == [1, 2, 3])
@@ -244,7 +247,7 @@ import Testing
         encoding: String? = nil, status: Int = 200
     ) -> Outcome {
         var meter = ResponseMeter(
-            dialect: row.dialect, hidesUsage: hidesUsage,
+            row.tracker, hidesUsage: hidesUsage,
             usesLongCacheWrite: row.usesLongCacheWrite)
         return run(pieces, &meter, type: type, encoding: encoding, status: status)
     }

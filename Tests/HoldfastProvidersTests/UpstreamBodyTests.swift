@@ -1,6 +1,7 @@
 import HoldfastCore
-import HoldfastProviders
 import Testing
+
+@testable import HoldfastProviders
 
 /// The body that is sent is the caller's, but for the splices.
 @Suite struct `Upstream body` {
@@ -70,13 +71,13 @@ import Testing
             #"{"stream":true,"max_tokens":1024,"model":"Grüße"}"#),
     ])
     func `splices keep every other byte`(row: Row) throws {
-        let adapter = try #require(ProviderCatalog.standard[row.id])
+        let endpoint = try #require(ProviderCatalog.standard[row.id]?.endpoints.first)
         let body = Array(row.body.utf8)
-        let sent = adapter.upstreamBody(
-            body, facts: try adapter.facts(of: body), outputLimit: row.limit)
+        let sent = endpoint.upstreamBody(
+            body, facts: try endpoint.facts(of: body), outputLimit: row.limit)
         #expect(String(decoding: sent, as: UTF8.self) == row.sent)
         // What is sent is read as what was meant: no duplicates, usage on, and the limit.
-        let facts = try adapter.facts(of: sent)
+        let facts = try endpoint.facts(of: sent)
         if let limit = row.limit { #expect(facts.outputLimit == limit) }
         if row.id == .openAI { #expect(facts.callerAskedForUsage == facts.isStream) }
     }
@@ -98,7 +99,7 @@ import Testing
     func `a body with any one byte changed is refused or understood`(
         id: ProviderID, text: String
     ) throws {
-        let adapter = try #require(ProviderCatalog.standard[id])
+        let endpoint = try #require(ProviderCatalog.standard[id]?.endpoints.first)
         let original = Array(text.utf8)
         for position in original.indices {
             for byte in Array("\"\\{}[]:,0-n\u{0} x".utf8) + [0xC3, 0xFF] {
@@ -106,13 +107,13 @@ import Testing
                 body[position] = byte
                 let facts: RequestFacts
                 do throws(RequestError) {
-                    facts = try adapter.facts(of: body)
+                    facts = try endpoint.facts(of: body)
                 } catch {
                     #expect(!error.message.isEmpty)
                     continue
                 }
-                let sent = adapter.upstreamBody(body, facts: facts, outputLimit: 7)
-                let again = try adapter.facts(of: sent)
+                let sent = endpoint.upstreamBody(body, facts: facts, outputLimit: 7)
+                let again = try endpoint.facts(of: sent)
                 #expect(again.outputLimit == 7 && again.model == facts.model)
                 #expect(again.isStream == facts.isStream)
             }
@@ -125,9 +126,9 @@ import Testing
             ("", true), (#","stream_options":{"include_usage":false}"#, true),
             (#","stream_options":{"include_usage":true}"#, false),
         ] {
-            let adapter = OpenAIAdapter()
+            let endpoint = ChatCompletions()
             let body = "{\"model\":\"a\",\"stream\":true\(options)}"
-            var meter = adapter.meter(for: try adapter.facts(of: Array(body.utf8)))
+            var meter = endpoint.meter(for: try endpoint.facts(of: Array(body.utf8)))
             var forwarded: [UInt8] = []
             meter.start(status: 200, contentType: "text/event-stream", contentEncoding: nil)
             meter.consume(stream) { forwarded += $0 }
@@ -138,29 +139,44 @@ import Testing
 }
 
 @Suite struct `Provider catalog` {
-    @Test func `providers are found by name and by route`() {
+    @Test func `endpoints are found by provider and route`() throws {
         let catalog = ProviderCatalog.standard
-        #expect(catalog[.openAI]?.dialect == .openai)
-        #expect(catalog[.anthropic]?.dialect == .anthropic)
+        let openAI = try #require(catalog[.openAI])
         #expect(catalog[ProviderID(name: "other")] == nil)
-        #expect(catalog.adapter(method: "POST", path: "/v1/chat/completions")?.id == .openAI)
-        #expect(catalog.adapter(method: "POST", path: "/v1/messages")?.id == .anthropic)
-        #expect(catalog.adapter(method: "GET", path: "/v1/messages") == nil)
-        #expect(catalog.adapter(method: "POST", path: "/v1/messages/") == nil)
+        #expect(
+            openAI.endpoint(method: "POST", path: "/v1/chat/completions")?.endpoint.dialect
+                == .openai)
+        #expect(openAI.endpoint(method: "POST", path: "/v1/moderations")?.endpoint.isFree == true)
+        #expect(openAI.endpoint(method: "POST", path: "/v1/messages") == nil)
+        #expect(openAI.endpoint(method: "GET", path: "/v1/chat/completions") == nil)
+        #expect(openAI.endpoint(method: "POST", path: "/v1/chat/completions/") == nil)
+        let anthropic = try #require(catalog[.anthropic])
+        #expect(
+            anthropic.endpoint(method: "POST", path: "/v1/messages")?.endpoint.dialect == .anthropic
+        )
+        #expect(anthropic.endpoint(method: "POST", path: "/v1/messages")?.endpoint.isFree == false)
     }
 
-    @Test func `keys go where each provider looks for them`() {
-        let openAI = OpenAIAdapter().authorization(apiKey: "k")
+    @Test func `keys go where each provider looks for them`() throws {
+        let openAI = try #require(ProviderCatalog.standard[.openAI]).authorization(apiKey: "k")
         #expect(openAI.map(\.name) == ["authorization"])
         #expect(openAI.map(\.value) == ["Bearer k"])
-        let anthropic = AnthropicAdapter().authorization(apiKey: "k")
+        let anthropic = try #require(ProviderCatalog.standard[.anthropic])
+            .authorization(apiKey: "k")
         #expect(anthropic.map(\.name) == ["x-api-key"])
         #expect(anthropic.map(\.value) == ["k"])
     }
 
-    @Test func `two adapters with one name stop the process`() async {
+    @Test func `two providers with one name stop the process`() async {
         await #expect(processExitsWith: .failure) {
-            _ = ProviderCatalog([OpenAIAdapter(), OpenAIAdapter()])
+            _ = ProviderCatalog([OpenAI.api, OpenAI.api])
+        }
+    }
+
+    @Test func `two endpoints with one route stop the process`() async {
+        await #expect(processExitsWith: .failure) {
+            _ = ProviderAPI(
+                id: "twice", defaultBaseURL: nil, endpoints: [Moderations(), Moderations()])
         }
     }
 }
@@ -189,9 +205,9 @@ import Testing
 
     @Test func `as an event, a body is one event with these bytes`() throws {
         let body = ErrorBody.openAI(message: "a\nb\r\n", type: "t", code: nil)
-        for dialect in Dialect.allCases {
+        for dialect in [Dialect.openai, .anthropic, .gemini] {
             var parser = SSEParser()
-            parser.append(ErrorBody.event(body, dialect: dialect))
+            parser.append(try #require(ErrorBody.event(body, dialect: dialect)))
             guard case .event(let event)? = parser.next() else {
                 Issue.record("no event")
                 continue
@@ -219,11 +235,11 @@ import Testing
     func `a service tier is named only where the caller left it out`(
         id: ProviderID, body: String, sent: String
     ) throws {
-        let adapter = try #require(ProviderCatalog.standard[id])
+        let endpoint = try #require(ProviderCatalog.standard[id]?.endpoints.first)
         let bytes = Array(body.utf8)
-        var facts = try adapter.facts(of: bytes)
+        var facts = try endpoint.facts(of: bytes)
         facts.pinServiceTier("default")
-        let result = adapter.upstreamBody(bytes, facts: facts, outputLimit: nil)
+        let result = endpoint.upstreamBody(bytes, facts: facts, outputLimit: nil)
         #expect(String(decoding: result, as: UTF8.self) == sent)
         #expect((facts.serviceTier == nil) == body.contains("null"))
     }

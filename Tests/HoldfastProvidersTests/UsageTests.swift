@@ -1,6 +1,7 @@
 import HoldfastCore
-import HoldfastProviders
 import Testing
+
+@testable import HoldfastProviders
 
 /// What usage objects mean, above all the ones that make no sense.
 @Suite struct `Reported usage` {
@@ -146,7 +147,7 @@ import Testing
         let chunk = "data: {\"choices\":[],\"usage\":\(usage)}\n\n"
         #expect(openAIStream(chunk)?.usage == tokens.map(makeUsage))
         let response = Array("{\"choices\":[{}],\"usage\":\(usage)}".utf8)
-        let result = run(response, .openai, type: "application/json")
+        let result = run(response, OpenAITracker(), type: "application/json")
         #expect(result?.usage == tokens.map(makeUsage))
     }
 
@@ -156,21 +157,23 @@ import Testing
             "data: {\"type\":\"message_start\",\"message\":{\"usage\":{}}}\n\n"
             + "data: {\"type\":\"message_delta\",\"usage\":\(usage)}\n\n"
             + "data: {\"type\":\"message_stop\"}\n\n"
-        let result = run(Array(stream.utf8), .anthropic, type: "text/event-stream")
+        let result = run(Array(stream.utf8), AnthropicTracker(), type: "text/event-stream")
         #expect(result?.usage == tokens.map(makeUsage))
     }
 
     private func anthropic(_ usage: String) -> MeteredUsage? {
         let response = Array("{\"type\":\"message\",\"usage\":\(usage)}".utf8)
-        return run(response, .anthropic, type: "application/json")
+        return run(response, AnthropicTracker(), type: "application/json")
     }
 
     private func openAIStream(_ stream: String) -> MeteredUsage? {
-        run(Array(stream.utf8), .openai, type: "text/event-stream")
+        run(Array(stream.utf8), OpenAITracker(), type: "text/event-stream")
     }
 
-    private func run(_ body: [UInt8], _ dialect: Dialect, type: String) -> MeteredUsage? {
-        var meter = ResponseMeter(dialect: dialect, hidesUsage: false, usesLongCacheWrite: false)
+    private func run(
+        _ body: [UInt8], _ tracker: any UsageTracker, type: String
+    ) -> MeteredUsage? {
+        var meter = ResponseMeter(tracker, hidesUsage: false, usesLongCacheWrite: false)
         meter.start(status: 200, contentType: type, contentEncoding: nil)
         meter.consume(body) { _ in }
         return meter.finish { _ in }

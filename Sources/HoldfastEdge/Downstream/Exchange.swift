@@ -32,8 +32,9 @@ final class Exchange {
     var key: KeyPolicy?
 
     // What the phases find out, in their order.
-    var adapter: (any ProviderAdapter)?
+    var endpoint: (any Endpoint)?
     var provider: EdgeSettings.Provider?
+    var upstreamPath = ""
     var facts: RequestFacts?
     var quote: PriceQuote?
     var scopes = ScopeValues()
@@ -100,7 +101,9 @@ final class Exchange {
         self.key = key
         do throws(Refusal) {
             phase = .resolve
+            if let list = try models() { return answer(list.body(dialect)) }
             try resolve()
+            if endpoint?.isFree == true { return forwardFree() }
             phase = .bound
             try bound()
         } catch {
@@ -108,6 +111,32 @@ final class Exchange {
         }
         phase = .admit
         admit()
+    }
+
+    private func models() throws(Refusal) -> ModelList? {
+        guard head.method == .GET else { return nil }
+        guard let policy = context.policy.policy, let now = context.clock.now() else {
+            throw .counterUnavailable("no counter has sent its policy yet")
+        }
+        return ModelList(
+            method: head.method, path: path, routing: context.routing, prices: policy.prices,
+            now: now)
+    }
+
+    /// Answers by ourselves.
+    private func answer(_ body: [UInt8]) {
+        outcome = "answered"
+        let downstream = downstream
+        self.downstream = nil
+        end()
+        downstream?.respond(
+            .ok, [("content-type", "application/json"), ("x-request-id", requestID)], body)
+    }
+
+    /// What costs nothing needs no room: also with a spent cap one may ask how long a prompt is.
+    private func forwardFree() {
+        phase = .forward
+        forward()
     }
 
     func admitted(_ hold: LeaseTable.Hold) {
@@ -176,7 +205,8 @@ final class Exchange {
 
     private static func dialect(of head: HTTPRequestHead) -> Dialect {
         let isAnthropic =
-            head.uri.hasPrefix("/v1/messages") || head.headers.contains(name: "anthropic-version")
+            head.uri.hasPrefix("/v1/messages") || head.uri.hasPrefix("/anthropic/")
+            || head.headers.contains(name: "anthropic-version")
         return isAnthropic ? .anthropic : .openai
     }
 }

@@ -9,7 +9,10 @@ extension Exchange {
     private static let bareHeaders = ["x-api-key", "api-key", "x-goog-api-key"]
 
     /// Headers that carry the caller's key and must not reach the provider.
-    static let credentialHeaders: Set<String> = Set(bareHeaders + ["authorization"])
+    static let credentialHeaders: Set<String> = Set(
+        bareHeaders + [
+            "authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256",
+        ])
 
     func authenticate() {
         guard !context.isDraining else { return refuse(.draining) }

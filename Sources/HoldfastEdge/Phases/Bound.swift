@@ -66,6 +66,8 @@ extension Exchange {
             }
             return context
         }
+        // Each of separate prompts may be as long as the context.
+        if facts.promptsAreSeparate { return facts.promptTokensMax }
         return min(facts.promptTokensMax, quote.contextTokens ?? .max)
     }
 }

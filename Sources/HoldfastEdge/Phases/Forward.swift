@@ -15,24 +15,61 @@ extension Exchange {
     /// What the bytes of the body are, which we say ourselves.
     private static let bodyHeaders: Set<String> = ["content-type", "content-encoding"]
 
+    /// What would make another request of it.
+    private static let methodHeaders: Set<String> = [
+        "x-http-method-override", "x-http-method", "x-method-override",
+    ]
+
     func forward() {
-        guard let adapter, let provider, let facts, let hold else {
-            preconditionFailure("forward before admit")
+        guard let endpoint, let provider, let facts else {
+            preconditionFailure("forward before resolve")
         }
-        let isClamped = hold.output < outputWanted
+        precondition(hold != nil || endpoint.isFree, "forward before admit")
+        let limit = hold.flatMap { $0.output < outputWanted ? $0.output : nil }
+        let body = endpoint.upstreamBody(body, facts: facts, outputLimit: limit)
         let request = EgressRequest(
-            method: head.method.rawValue, url: provider.baseURL + adapter.path + query,
-            headers: upstreamHeaders(adapter.authorization(apiKey: provider.apiKey)),
-            body: adapter.upstreamBody(
-                body, facts: facts, outputLimit: isClamped ? hold.output : nil),
+            method: head.method.rawValue, url: provider.baseURL + upstreamPath + upstreamQuery,
+            headers: upstreamHeaders(authorization(provider, body)), body: body,
             connectTimeout: provider.connectTimeout, idleTimeout: provider.idleTimeout)
-        meter = adapter.meter(for: facts)
+        meter = endpoint.meter(for: facts)
         upstreamStarted = .now
         let me = NIOLoopBound(self, eventLoop: loop)
         let loop = loop
         transfer = context.egress.start(request) { event in
             loop.execute { me.value.received(event) }
         }
+    }
+
+    /// The key, or a signature with it over the request as it is sent.
+    private func authorization(
+        _ provider: EdgeSettings.Provider, _ body: [UInt8]
+    ) -> [(name: String, value: String)] {
+        guard let signature = provider.signature else {
+            return provider.api.authorization(apiKey: provider.apiKey)
+        }
+        let (host, basePath) = provider.hostAndPath
+        return signature.headers(
+            method: head.method.rawValue, host: host, path: basePath + upstreamPath,
+            query: String(upstreamQuery.dropFirst()), headers: Self.signedHeaders, body: body,
+            at: context.wallClock())
+    }
+
+    /// Those that are ours and arrive as they are sent.
+    private static let signedHeaders = [("content-type", "application/json")]
+
+    /// Google takes keys in the query too, and a caller's own would be used instead of ours.
+    private static let credentialParameters: Set<Substring> = [
+        "key", "access_token", "oauth_token",
+    ]
+
+    private var upstreamQuery: String {
+        let kept = query.dropFirst().split(separator: "&").filter { part in
+            let name = part.prefix { $0 != "=" }
+            // A name that is written in another way is still that name to whoever decodes it.
+            return !name.utf8.contains(UInt8(ascii: "%"))
+                && !Self.credentialParameters.contains(name)
+        }
+        return kept.isEmpty ? "" : "?" + kept.joined(separator: "&")
     }
 
     /// Everything the caller sent passes, except what belongs to its connection to us, its key, and
@@ -43,6 +80,7 @@ extension Exchange {
         String, String
     )] {
         var dropped = Self.hopByHopHeaders.union(Self.credentialHeaders).union(Self.bodyHeaders)
+            .union(Self.methodHeaders)
         // Only ASCII can name a header, and hashing a long run of combining marks takes seconds.
         for value in head.headers[canonicalForm: "connection"]
         where value.utf8.allSatisfy({ $0 < 0x80 }) {

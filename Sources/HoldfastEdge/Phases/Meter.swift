@@ -143,9 +143,8 @@ extension Exchange {
         let body = refusal.body(dialect, requestID: requestID)
         let dialect = dialect
         settleAndRespond(charge: charge) { downstream in
-            if betweenEvents {
-                // Both dialects have a way to say it inside the stream.
-                downstream.write(ByteBuffer(bytes: ErrorBody.event(body, dialect: dialect)))
+            if betweenEvents, let event = ErrorBody.event(body, dialect: dialect) {
+                downstream.write(ByteBuffer(bytes: event))
                 downstream.finish()
             } else {
                 downstream.abort()

@@ -7,7 +7,7 @@ import NIOHTTP1
 /// Phase 8: access log and metrics. No secret, no prompt, no answer.
 extension Exchange {
     func record() {
-        let provider = adapter?.id.name ?? "none"
+        let provider = provider?.name ?? "none"
         // Callers choose model names; only priced ones become labels.
         let model = quote?.model ?? "none"
         context.metrics.requests.with(provider, model, outcome).increment()

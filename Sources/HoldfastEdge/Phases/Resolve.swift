@@ -5,50 +5,88 @@ import NIOHTTP1
 
 /// Phase 2: provider, model, price, scope values, and the caps that apply.
 extension Exchange {
-    /// A price must hold until the response is complete.
-    static let priceHorizonSeconds: Int64 = 3_600
-
     func resolve() throws(Refusal) {
-        guard
-            let adapter = context.catalog.adapter(
-                method: head.method.rawValue, path: String(path))
-        else {
-            throw .unknownRoute(
-                method: head.method.rawValue, path: String(path.prefix(128)).headerSafe,
-                routes: context.catalog.adapters.map { "\($0.route.method) \($0.route.path)" })
-        }
-        self.adapter = adapter
-        dialect = adapter.dialect
-        guard let provider = context.settings.providers[adapter.id.name] else {
-            throw .providerNotConfigured(adapter.id.name)
-        }
+        let destination = try destination()
+        let (endpoint, provider) = (destination.endpoint, destination.provider)
+        self.endpoint = endpoint
         self.provider = provider
+        upstreamPath = destination.path
         var facts: RequestFacts
         do {
-            try checkBodyIsPlain()
-            facts = try adapter.facts(of: body)
-            try adapter.read(headers: { head.headers[$0] }, into: &facts)
+            facts = try endpoint.facts(of: body)
+            if let model = destination.model { facts.model = model }
+            try endpoint.read(headers: { head.headers[$0] }, into: &facts)
         } catch {
             throw .request(error)
         }
         facts.rateMultiplierTenths = max(
-            facts.rateMultiplierTenths, adapter.multiplierTenths(baseURL: provider.baseURL))
+            facts.rateMultiplierTenths, provider.api.multiplierTenths(baseURL: provider.baseURL))
         if let tier = provider.serviceTier { facts.pinServiceTier(tier) }
-        self.facts = facts
+        guard !endpoint.isFree else {
+            self.facts = facts
+            return
+        }
         guard let policy = context.policy.policy, let now = context.clock.now() else {
             throw .counterUnavailable("no counter has sent its policy yet")
         }
-        guard
-            let quote = policy.prices.quote(
-                provider: adapter.id.name, model: facts.model, from: now,
-                lasting: Self.priceHorizonSeconds)
-        else {
-            context.metrics.priceMissing.increment()
-            throw .unknownModel(provider: adapter.id.name, model: facts.model)
-        }
+        let quote = try quote(&facts, provider, policy, now)
+        self.facts = facts
         self.quote = quote
-        scopes = try scopeValues(provider: adapter.id.name, model: quote.model, facts)
+        scopes = try scopeValues(provider: provider.name, model: quote.model, facts)
         try resolveTargets()
+    }
+
+    /// By the path, and by the model where several serve it.
+    private func destination() throws(Refusal) -> Routing.Destination {
+        let found = context.routing.destinations(method: head.method.rawValue, path: path)
+        guard let first = found.first else { throw noDestination() }
+        dialect = first.endpoint.dialect
+        let model: String
+        do {
+            try checkBodyIsPlain()
+            guard found.count > 1, !first.endpoint.isFree else { return first }
+            model = try RequestFacts.model(of: body)
+        } catch {
+            throw .request(error)
+        }
+        let policy = context.policy.policy
+        let now = context.clock.now()
+        return Routing.choose(among: found, model: model) { provider, model in
+            guard let policy, let now else { return false }
+            return provider.quote(for: model, in: policy.prices, now: now) != nil
+        }
+    }
+
+    private func noDestination() -> Refusal {
+        let method = head.method.rawValue
+        let named = path.dropFirst().prefix { $0 != "/" }
+        let known = ProviderCatalog.standard.providers.first { provider in
+            provider.id.name == named || provider.endpoint(method: method, path: path) != nil
+        }
+        if let known, !context.settings.providers.contains(where: { $0.name == known.id.name }) {
+            return .providerNotConfigured(known.id.name)
+        }
+        return .unknownRoute(
+            method: method, path: String(path.prefix(128)).headerSafe,
+            routes: context.routing.routes())
+    }
+
+    /// The provider's own name may stand in front of the model's: it goes no further then.
+    private func quote(
+        _ facts: inout RequestFacts, _ provider: EdgeSettings.Provider, _ policy: CompiledPolicy,
+        _ now: UnixTime
+    ) throws(Refusal) -> PriceQuote {
+        if let quote = provider.quote(for: facts.model, in: policy.prices, now: now) {
+            return quote
+        }
+        if facts.isModelInBody, let name = Routing.nameBehind(provider.name, in: facts.model),
+            let quote = provider.quote(for: name, in: policy.prices, now: now)
+        {
+            facts.sendModel(as: name)
+            return quote
+        }
+        context.metrics.priceMissing.increment()
+        throw .unknownModel(provider: provider.name, model: facts.model)
     }
 
     /// A body that is encoded is not the one that the provider reads.
@@ -99,6 +137,18 @@ extension Exchange {
         }
         for (dimension, value) in key.fixed { values[dimension] = value }
         return values
+    }
+}
+
+extension EdgeSettings.Provider {
+    /// A price must hold until the response is complete.
+    static let priceHorizonSeconds: Int64 = 3_600
+
+    /// - Parameter model: as callers name it.
+    func quote(for model: String, in prices: PriceBook, now: UnixTime) -> PriceQuote? {
+        prices.quote(
+            provider: priceProvider, model: models[model] ?? model, from: now,
+            lasting: Self.priceHorizonSeconds)
     }
 }
 

@@ -80,7 +80,7 @@ struct AnthropicRequest {
         var model: String?
         while let key = try keys.next(&reader.scanner) {
             if key == .model {
-                model = try reader.string("model")
+                model = try facts.readModel(&reader)
             } else {
                 try readMember(key, &reader)
             }

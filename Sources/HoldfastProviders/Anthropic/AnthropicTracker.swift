@@ -1,13 +1,13 @@
 import HoldfastCore
 
 /// Follows the usage through a response.
-struct AnthropicTracker: Sendable {
+struct AnthropicTracker: UsageTracker {
     private enum Key: String, CaseIterable { case type, message, usage, error, model }
 
     private static let keys = KeyTable(Key.self)
 
     private(set) var sawOutput = false
-    private(set) var sawStop = false
+    private(set) var sawEnd = false
     private var usage = AnthropicUsage()
     private var model: String?
     private var sawStart = false
@@ -17,25 +17,25 @@ struct AnthropicTracker: Sendable {
         usage.distrust()
     }
 
-    /// One event of a stream.
-    mutating func observe(_ bytes: [UInt8], in range: Range<Int>) {
+    mutating func observe(_ event: SSEEvent) -> Passage {
+        guard let range = event.dataRange else { return .whole }
         do throws(JSONError) {
-            try readEvent(bytes, in: range)
+            try readEvent(event.dataBytes, in: range)
         } catch {
             // It may have been the one with the final numbers.
             usage.distrust()
         }
+        return .whole
     }
 
-    /// A whole response that was not streamed.
-    mutating func observeDocument(_ bytes: [UInt8]) {
+    mutating func observe(document: [UInt8]) {
         do throws(JSONError) {
-            var scanner = JSONScanner(bytes)
+            var scanner = JSONScanner(document)
             var type: String?
             try readMessage(&scanner, type: &type)
             try scanner.finish()
             sawStart = type == "message"
-            sawStop = sawStart
+            sawEnd = sawStart
             sawOutput = sawStart
         } catch {
             usage.distrust()
@@ -43,7 +43,7 @@ struct AnthropicTracker: Sendable {
     }
 
     func result(usesLongCacheWrite: Bool) -> MeteredUsage? {
-        guard sawStart, sawStop, !sawError else { return nil }
+        guard sawStart, sawEnd, !sawError else { return nil }
         return usage.metered(model: model, usesLongCacheWrite: usesLongCacheWrite)
     }
 
@@ -85,7 +85,7 @@ struct AnthropicTracker: Sendable {
             guard let delta else { break }
             var scanner = JSONScanner(bytes, in: delta)
             try usage.merge(&scanner)
-        case "message_stop": sawStop = true
+        case "message_stop": sawEnd = true
         case "error": sawError = true
         // Pings, ends of blocks, and kinds of events that are yet to come.
         default: break

@@ -15,56 +15,72 @@ public struct ResponseMeter: Sendable {
         /// Bytes pass, unread.
         case opaque
         case stream
+        /// Amazon's framing.
+        case messages
         /// One JSON text, read at the end.
         case document
     }
 
     public static let documentByteCountMaxDefault = 16 << 20
 
-    /// Whether anything that was generated has come.
-    public private(set) var sawOutputEvents = false
-    /// Whether the response came to its regular end.
-    public private(set) var sawTerminalEvent = false
+    /// Of what costs nothing: everything passes, unread.
+    static var passing: ResponseMeter {
+        var meter = ResponseMeter(OpenAITracker(), hidesUsage: false, usesLongCacheWrite: false)
+        meter.isReading = false
+        return meter
+    }
 
-    private let dialect: Dialect
     private let hidesUsage: Bool
     private let usesLongCacheWrite: Bool
     private let documentByteCountMax: Int
+    private var isReading = true
     private var mode = Mode.opaque
     private var parser: SSEParser
+    private var decoder = EventStreamDecoder()
     private var document: [UInt8] = []
-    private var openAI = OpenAITracker()
-    private var anthropic = AnthropicTracker()
+    private var tracker: any UsageTracker
 
     /// - Parameters:
     ///   - hidesUsage: the stream reports usage only because we asked for it.
     ///   - usesLongCacheWrite: the request asked for the provider's long cache lifetime.
-    public init(
-        dialect: Dialect, hidesUsage: Bool, usesLongCacheWrite: Bool,
+    init(
+        _ tracker: any UsageTracker, hidesUsage: Bool, usesLongCacheWrite: Bool,
         eventByteCountMax: Int = SSEParser.eventByteCountMaxDefault,
         documentByteCountMax: Int = ResponseMeter.documentByteCountMaxDefault
     ) {
-        self.dialect = dialect
+        self.tracker = tracker
         self.hidesUsage = hidesUsage
         self.usesLongCacheWrite = usesLongCacheWrite
         self.documentByteCountMax = documentByteCountMax
         parser = SSEParser(eventByteCountMax: eventByteCountMax)
     }
 
+    /// Whether anything that was generated has come.
+    public var sawOutputEvents: Bool { tracker.sawOutput }
+
+    /// Whether the response came to its regular end.
+    public var sawTerminalEvent: Bool { tracker.sawEnd }
+
     /// Whether an event of our own may follow what was forwarded so far. In the middle of an event
     /// it would become part of that one.
     public var isBetweenEvents: Bool {
-        mode == .stream && (hidesUsage ? !parser.isOverlong : parser.isBetweenEvents)
+        switch mode {
+        case .stream: hidesUsage ? !parser.isOverlong : parser.isBetweenEvents
+        case .messages: decoder.isBetweenMessages
+        case .opaque, .document: false
+        }
     }
 
     /// The head of the response. Header values as they came; `nil` where there is none.
     public mutating func start(status: Int, contentType: String?, contentEncoding: String?) {
         let encoding = contentEncoding.map { $0.filter { $0 != " " }.lowercased() } ?? ""
-        guard (200..<300).contains(status), encoding.isEmpty || encoding == "identity",
+        guard isReading, (200..<300).contains(status), encoding.isEmpty || encoding == "identity",
             let type = contentType?.lowercased()
         else { return }
         if type.hasPrefix("text/event-stream") {
             mode = .stream
+        } else if type.hasPrefix("application/vnd.amazon.eventstream") {
+            mode = .messages
         } else if type.hasPrefix("application/json") {
             mode = .document
         }
@@ -86,6 +102,10 @@ public struct ResponseMeter: Sendable {
             } else {
                 document.append(contentsOf: bytes)
             }
+        case .messages:
+            forward(bytes)
+            decoder.append(bytes)
+            readMessages()
         case .stream:
             if !hidesUsage { forward(bytes) }
             parser.append(bytes)
@@ -106,97 +126,53 @@ public struct ResponseMeter: Sendable {
         case .stream:
             parser.finish()
             readPieces(forward: forward)
+        case .messages:
+            decoder.finish()
+            readMessages()
         case .document:
-            readDocument()
+            tracker.observe(document: document)
             document = []
         }
-        switch dialect {
-        case .openai:
-            return openAI.result(
-                isComplete: sawTerminalEvent, usesLongCacheWrite: usesLongCacheWrite)
-        case .anthropic:
-            return anthropic.result(usesLongCacheWrite: usesLongCacheWrite)
-        }
+        return tracker.result(usesLongCacheWrite: usesLongCacheWrite)
     }
 
-    // MARK: - Streams
+    private mutating func readMessages() {
+        while let piece = decoder.next() {
+            switch piece {
+            case .message(let message): tracker.observe(message: message)
+            case .damaged: tracker.distrust()
+            }
+        }
+    }
 
     private mutating func readPieces(forward: (UnsafeRawBufferPointer) -> Void) {
         while let piece = parser.next() {
             switch piece {
             case .event(let event):
-                switch dialect {
-                case .openai: readOpenAI(event, forward: forward)
-                case .anthropic: readAnthropic(event, forward: forward)
-                }
+                let passage = tracker.observe(event)
+                if hidesUsage { pass(event, passage, to: forward) }
             case .overlong(let bytes), .uninspected(let bytes):
-                openAI.distrust()
-                anthropic.distrust()
-                pass(bytes, to: forward)
+                tracker.distrust()
+                if hidesUsage { pass(bytes, to: forward) }
             }
         }
     }
 
-    private mutating func readOpenAI(
-        _ event: SSEEvent, forward: (UnsafeRawBufferPointer) -> Void
+    /// Forwards what was held back. Where usage is not hidden the bytes are on their way already.
+    private func pass(
+        _ event: SSEEvent, _ passage: Passage, to forward: (UnsafeRawBufferPointer) -> Void
     ) {
-        guard let range = event.dataRange else { return pass(event.rawBytes, to: forward) }
-        if event.dataBytes[range].elementsEqual("[DONE]".utf8) {
-            sawTerminalEvent = true
-            return pass(event.rawBytes, to: forward)
-        }
-        let chunk: OpenAIChunk
-        do throws(JSONError) {
-            chunk = try OpenAIChunk(event.dataBytes, in: range)
-        } catch {
-            openAI.forgetUsage()
-            return pass(event.rawBytes, to: forward)
-        }
-        if chunk.hasChoices { sawOutputEvents = true }
-        openAI.observe(chunk)
-        if hidesUsage, chunk.isUsageOnly { return }
-        if hidesUsage, let member = chunk.nullUsageMember, event.isDataInPlace {
+        switch passage {
+        case .whole: pass(event.rawBytes, to: forward)
+        case .nothing: break
+        case .without(let member):
             pass(event.bytes[event.raw.lowerBound..<member.lowerBound], to: forward)
             pass(event.bytes[member.upperBound..<event.raw.upperBound], to: forward)
-        } else {
-            pass(event.rawBytes, to: forward)
         }
     }
 
-    private mutating func readAnthropic(
-        _ event: SSEEvent, forward: (UnsafeRawBufferPointer) -> Void
-    ) {
-        if let range = event.dataRange {
-            anthropic.observe(event.dataBytes, in: range)
-            sawOutputEvents = anthropic.sawOutput
-            sawTerminalEvent = anthropic.sawStop
-        }
-        pass(event.rawBytes, to: forward)
-    }
-
-    /// Forwards bytes that were held back; the others are on their way already.
     private func pass(_ bytes: ArraySlice<UInt8>, to forward: (UnsafeRawBufferPointer) -> Void) {
-        guard hidesUsage, !bytes.isEmpty else { return }
+        guard !bytes.isEmpty else { return }
         bytes.withUnsafeBytes(forward)
-    }
-
-    // MARK: - Documents
-
-    private mutating func readDocument() {
-        switch dialect {
-        case .openai:
-            do throws(JSONError) {
-                let response = try OpenAIChunk(document, in: 0..<document.count)
-                openAI.observe(response)
-                sawOutputEvents = response.hasChoices
-                sawTerminalEvent = !response.hasError
-            } catch {
-                openAI.distrust()
-            }
-        case .anthropic:
-            anthropic.observeDocument(document)
-            sawOutputEvents = anthropic.sawOutput
-            sawTerminalEvent = anthropic.sawStop
-        }
     }
 }

@@ -81,7 +81,10 @@ struct OpenAIChunk {
 }
 
 /// Follows the usage through a response.
-struct OpenAITracker: Sendable {
+struct OpenAITracker: UsageTracker {
+    private(set) var sawOutput = false
+    private(set) var sawEnd = false
+    private let hasOutput: Bool
     private var usage: OpenAIUsage?
     private var serviceTier: String?
     private var model: String?
@@ -92,20 +95,53 @@ struct OpenAITracker: Sendable {
     private var isOutdated = false
     private var isTrusted = true
 
-    /// An event that could not be read may have carried other numbers; later ones replace them.
-    mutating func forgetUsage() {
-        usage = nil
+    /// - Parameter hasOutput: whether anything is generated that is billed, so that the numbers are
+    ///   not complete without it.
+    init(hasOutput: Bool = true) {
+        self.hasOutput = hasOutput
     }
 
     mutating func distrust() {
         isTrusted = false
     }
 
-    mutating func observe(_ chunk: OpenAIChunk) {
+    mutating func observe(_ event: SSEEvent) -> Passage {
+        guard let range = event.dataRange else { return .whole }
+        if event.dataBytes[range].elementsEqual("[DONE]".utf8) {
+            sawEnd = true
+            return .whole
+        }
+        let chunk: OpenAIChunk
+        do throws(JSONError) {
+            chunk = try OpenAIChunk(event.dataBytes, in: range)
+        } catch {
+            // It may have carried other numbers; later ones replace them.
+            usage = nil
+            return .whole
+        }
+        if chunk.hasChoices { sawOutput = true }
+        take(chunk)
+        if chunk.isUsageOnly { return .nothing }
+        guard let member = chunk.nullUsageMember, event.isDataInPlace else { return .whole }
+        return .without(member)
+    }
+
+    mutating func observe(document: [UInt8]) {
+        do throws(JSONError) {
+            let response = try OpenAIChunk(document, in: 0..<document.count)
+            take(response)
+            sawOutput = response.hasChoices
+            sawEnd = !response.hasError
+        } catch {
+            distrust()
+        }
+    }
+
+    private mutating func take(_ chunk: OpenAIChunk) {
         model = chunk.model ?? model
         serviceTier = chunk.serviceTier ?? serviceTier
         if chunk.isAmbiguous || chunk.hasError {
-            forgetUsage()
+            usage = nil
         } else if let reported = chunk.usage {
             // Running numbers only grow. Which of two that contradict each other is billed cannot be
             // told.
@@ -119,9 +155,10 @@ struct OpenAITracker: Sendable {
         }
     }
 
-    func result(isComplete: Bool, usesLongCacheWrite: Bool) -> MeteredUsage? {
-        guard isTrusted, !isOutdated, isFinal || isComplete,
-            let tokens = usage?.tokens(usesLongCacheWrite: usesLongCacheWrite)
+    func result(usesLongCacheWrite: Bool) -> MeteredUsage? {
+        guard isTrusted, !isOutdated, isFinal || sawEnd,
+            let tokens = usage?.tokens(
+                usesLongCacheWrite: usesLongCacheWrite, hasOutput: hasOutput)
         else { return nil }
         return MeteredUsage(usage: tokens, serviceTier: serviceTier, model: model)
     }

@@ -1,6 +1,6 @@
 import HoldfastCore
 
-/// The `usage` object of a chat completion, as reported.
+/// The `usage` object of a chat completion or of a response, which has other names for the same.
 struct OpenAIUsage: Hashable, Sendable {
     private enum Key: String, CaseIterable {
         case promptTokens = "prompt_tokens"
@@ -8,6 +8,10 @@ struct OpenAIUsage: Hashable, Sendable {
         case totalTokens = "total_tokens"
         case promptDetails = "prompt_tokens_details"
         case completionDetails = "completion_tokens_details"
+        case inputTokens = "input_tokens"
+        case outputTokens = "output_tokens"
+        case inputDetails = "input_tokens_details"
+        case outputDetails = "output_tokens_details"
     }
 
     private enum PromptKey: String, CaseIterable {
@@ -41,6 +45,7 @@ struct OpenAIUsage: Hashable, Sendable {
     private var cacheWriteShort: UInt64?
     private var cacheWriteLong: UInt64?
     private var reasoning: UInt64?
+    private var hasPromptDetails = false
 
     /// Whether any of the numbers that are billed is below that of `earlier`.
     func isLess(than earlier: OpenAIUsage) -> Bool {
@@ -53,11 +58,12 @@ struct OpenAIUsage: Hashable, Sendable {
         var keys = KnownKeys(Self.keys)
         while let key = try keys.next(&scanner) {
             switch key {
-            case .promptTokens: prompt = try counts.read(&scanner)
-            case .completionTokens: completion = try counts.read(&scanner)
+            case .promptTokens, .inputTokens: prompt = try read(&scanner, before: prompt)
+            case .completionTokens, .outputTokens:
+                completion = try read(&scanner, before: completion)
             case .totalTokens: total = try counts.read(&scanner)
-            case .promptDetails: try readPromptDetails(&scanner)
-            case .completionDetails: try readCompletionDetails(&scanner)
+            case .promptDetails, .inputDetails: try readPromptDetails(&scanner)
+            case .completionDetails, .outputDetails: try readCompletionDetails(&scanner)
             }
         }
         counts.check(keys)
@@ -70,8 +76,11 @@ struct OpenAIUsage: Hashable, Sendable {
     /// * more cached than prompt tokens: no discount for reads, and writes as reported,
     /// * more reasoning than completion tokens: reasoning was not included,
     /// * a total above the sum: the rest was output, the dearest bucket.
-    func tokens(usesLongCacheWrite: Bool) -> TokenUsage? {
-        guard counts.isTrusted, let prompt, let completion else { return nil }
+    ///
+    /// - Parameter hasOutput: without it there need not be `completion_tokens`.
+    func tokens(usesLongCacheWrite: Bool, hasOutput: Bool) -> TokenUsage? {
+        guard counts.isTrusted, let prompt, let completion = completion ?? (hasOutput ? nil : 0)
+        else { return nil }
         let writes = CacheWrites(
             total: cacheWrite, short: cacheWriteShort, long: cacheWriteLong,
             usesLongCacheWrite: usesLongCacheWrite)
@@ -89,7 +98,18 @@ struct OpenAIUsage: Hashable, Sendable {
             cacheWriteLong: writes.long, output: output)
     }
 
+    /// A number that comes under both of its names must be the same.
+    private mutating func read(
+        _ scanner: inout JSONScanner, before: UInt64?
+    ) throws(JSONError) -> UInt64? {
+        guard let found = try counts.read(&scanner) else { return before }
+        if let before, before != found { counts.distrust() }
+        return found
+    }
+
     private mutating func readPromptDetails(_ scanner: inout JSONScanner) throws(JSONError) {
+        if hasPromptDetails { counts.distrust() }
+        hasPromptDetails = true
         guard try counts.enterObject(&scanner) else { return }
         var keys = KnownKeys(Self.promptKeys)
         while let key = try keys.next(&scanner) {

@@ -87,7 +87,7 @@ enum ConfigFile {
         do {
             let config = try Config.load(
                 path: path, environment: ProcessInfo.processInfo.environment,
-                knownProviders: Set(ProviderCatalog.standard.adapters.map(\.id.name)))
+                knownProviders: Set(ProviderCatalog.standard.names))
             for warning in config.warnings { Terminal.note("warning: \(warning)") }
             return config
         } catch {

@@ -147,6 +147,9 @@ struct SiteConfig {
     var caps: [String]
     var limits = ""
     var store = "sqlite:holdfast.db"
+    /// More members of `providers`, and of the top level.
+    var moreProviders = ""
+    var moreSettings = ""
     /// Callers are shown the certificate that `SelfSigned.write` has put into the directory.
     var hasTLS = false
 
@@ -175,6 +178,8 @@ struct SiteConfig {
             { api_key: "\(Secrets.openAI)", base_url: "http://127.0.0.1:\(openAIPort)"\(more) }
           anthropic:
             { api_key: "\(Secrets.anthropic)", base_url: "http://127.0.0.1:\(anthropicPort)"\(more) }
+        \(moreProviders)
+        \(moreSettings)
         keys:
           - { name: app, secret: "\(Secrets.app)", tenant: acme, allow: [user, session] }
           - { name: other, secret: "\(Secrets.other)", tenant: globex }

@@ -1,15 +1,12 @@
 import HoldfastCore
 
 /// Anthropic's messages.
-public struct AnthropicAdapter: ProviderAdapter {
-    public let id = ProviderID.anthropic
-    public let dialect = Dialect.anthropic
-    public let route = Route(method: "POST", path: "/v1/messages")
-    public let defaultBaseURL = "https://api.anthropic.com"
+struct Messages: Endpoint {
+    let dialect = Dialect.anthropic
+    let route = Route(method: "POST", path: "/v1/messages")
+    let outputLimitMember = "max_tokens"
 
-    public init() {}
-
-    public func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts {
+    func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts {
         try RequestReader.read(body) { (reader) throws(JSONError) in
             var request = AnthropicRequest()
             return try request.read(&reader)
@@ -18,7 +15,7 @@ public struct AnthropicAdapter: ProviderAdapter {
 
     /// Betas mostly need a field of the body too, and are judged by it. The exceptions are the names
     /// `context-1m-…`, which let a prompt be longer than the context that the price is known for.
-    public func read(
+    func read(
         headers values: (_ name: String) -> [String], into facts: inout RequestFacts
     ) throws(RequestError) {
         for value in values("anthropic-beta") {
@@ -49,28 +46,8 @@ public struct AnthropicAdapter: ProviderAdapter {
         return overflow ? Limits.amountMax : tokens
     }
 
-    public func upstreamBody(
-        _ body: [UInt8], facts: RequestFacts, outputLimit: UInt64?
-    ) -> [UInt8] {
-        var splices: [Splice] = []
-        if let outputLimit {
-            switch facts.outputLimitField {
-            case .value(let range):
-                splices.append(Splice(range, String(outputLimit)))
-            case .absent(let index):
-                splices.append(Splice(index..<index, "\"max_tokens\":\(outputLimit),"))
-            }
-        }
-        if let tierSplice = facts.tierSplice { splices.append(tierSplice) }
-        return Splice.apply(splices, to: body)
-    }
-
-    public func authorization(apiKey: String) -> [(name: String, value: String)] {
-        [("x-api-key", apiKey)]
-    }
-
-    public func meter(for facts: RequestFacts) -> ResponseMeter {
+    func meter(for facts: RequestFacts) -> ResponseMeter {
         ResponseMeter(
-            dialect: dialect, hidesUsage: false, usesLongCacheWrite: facts.usesLongCacheWrite)
+            AnthropicTracker(), hidesUsage: false, usesLongCacheWrite: facts.usesLongCacheWrite)
     }
 }

@@ -1,0 +1,5 @@
+enum DeepSeek {
+    static let api = ProviderAPI(
+        id: "deepseek", defaultBaseURL: "https://api.deepseek.com",
+        endpoints: [ChatCompletions(outputLimitMember: "max_tokens")])
+}

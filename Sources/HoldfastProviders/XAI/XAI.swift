@@ -1,0 +1,4 @@
+enum XAI {
+    static let api = ProviderAPI(
+        id: "xai", defaultBaseURL: "https://api.x.ai", endpoints: [ChatCompletions()])
+}
