@@ -23,13 +23,14 @@ extension ConfigDecoder {
     }
 
     private mutating func decodeCap(_ node: Node) -> Cap? {
-        let keys = ["name", "limit", "per", "scope", "each", "mode", "timezone"]
+        let keys = ["name", "limit", "per", "scope", "each", "mode", "timezone", "on_exceed"]
         guard let fields = fields(of: node, what: "a cap", keys: keys) else { return nil }
         let name = parsed(fields, "name", isRequired: true, parseName)
         let limit = parsed(fields, "limit", isRequired: true, CapLimit.init(_:))
         let period = parsed(fields, "per", isRequired: true, parsePeriod)
         let zone = parsed(fields, "timezone", parseZone)
         let mode = parsed(fields, "mode", parseMode)
+        let fallback = decodeFallback(fields, isObserved: mode == .observe)
         let scope = decodeScope(fields)
         let each = dimensions(fields, "each")
         for dimension in each where scope[dimension] != nil {
@@ -46,7 +47,17 @@ extension ConfigDecoder {
         }
         return Cap(
             name: name, unit: limit.unit, limit: limit.amount, period: period,
-            zone: zone ?? "UTC", scope: scope, each: each, mode: mode ?? .enforce)
+            zone: zone ?? "UTC", scope: scope, each: each, mode: mode ?? .enforce,
+            fallback: fallback)
+    }
+
+    private mutating func decodeFallback(_ cap: Fields, isObserved: Bool) -> String? {
+        guard let fields = section(cap, "on_exceed", keys: ["fallback"]) else { return nil }
+        let fallback = parsed(fields, "fallback", isRequired: true, parseScopeValue)
+        if isObserved {
+            warn("'on_exceed' of a cap in observe mode never happens", at: fields.node)
+        }
+        return fallback
     }
 
     private mutating func decodeScope(_ cap: Fields) -> [ScopeDimension: String] {

@@ -158,6 +158,16 @@ extension ConfigDecoder {
                     ? "write it as https://NAME.openai.azure.com/openai"
                     : "write it as http://host:port/v1")
         }
+        if api == "bedrock", let key = provider.settings.apiKey, key.value.contains(":"),
+            let url = provider.settings.baseURL, !url.contains("//bedrock")
+        {
+            fail(
+                "\(what) has an access key, and its 'base_url' does not name the region that "
+                    + "requests are signed for", at: fields.byName["base_url"] ?? node,
+                suggestion:
+                    "write it as https://bedrock-runtime.REGION.amazonaws.com, or use one of "
+                    + "Bedrock's own API keys")
+        }
         if provider.settings.apiKey != nil, let url = provider.settings.baseURL,
             isPlainHTTPBeyondThisHost(url)
         {

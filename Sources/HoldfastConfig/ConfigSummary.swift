@@ -74,7 +74,7 @@ extension Config {
             let period = cap.period == .total ? "in total" : "per \(cap.period.name) (\(cap.zone))"
             return [
                 cap.name, "\(cap.limit.formatted(cap.unit)) \(period)", cap.scopeDescription,
-                cap.mode.name,
+                cap.mode.name, cap.fallback.map { "else \($0)" } ?? "",
             ]
         }
     }

@@ -27,11 +27,14 @@ public struct Cap: Hashable, Sendable {
     /// them are not counted. Empty: one account for all.
     public var each: [ScopeDimension]
     public var mode: CapMode
+    /// The model that is asked instead when this cap cannot pay for the one that was asked for, by its
+    /// name or with its provider in front (`groq/llama-…`); `nil`: the request is refused.
+    public var fallback: String?
 
     public init(
         name: String, unit: CapUnit, limit: Amount, period: PeriodKind, zone: String = "UTC",
         scope: [ScopeDimension: String] = [:], each: [ScopeDimension] = [],
-        mode: CapMode = .enforce
+        mode: CapMode = .enforce, fallback: String? = nil
     ) {
         precondition(limit.rawValue <= Limits.amountMax, "a limit above Limits.amountMax")
         self.name = name
@@ -42,6 +45,7 @@ public struct Cap: Hashable, Sendable {
         self.scope = scope
         self.each = each
         self.mode = mode
+        self.fallback = fallback
     }
 
     /// The values that tell this cap's accounts apart for such a request, or `nil` when the cap does

@@ -5,6 +5,7 @@ package struct EdgeMetrics: Sendable {
     let requests: MetricFamily<MetricCounter>
     let refusals: MetricFamily<MetricCounter>
     let wouldRefuse: MetricFamily<MetricCounter>
+    let fallbacks: MetricFamily<MetricCounter>
     let spend: MetricFamily<MetricCounter>
     let overruns: MetricCounter
     let overrunUSD: MetricCounter
@@ -37,6 +38,9 @@ package struct EdgeMetrics: Sendable {
             labels: ["reason"])
         wouldRefuse = registry.counters(
             "holdfast_would_refuse_total", "Requests that a cap in observe mode would refuse.",
+            labels: ["cap"])
+        fallbacks = registry.counters(
+            "holdfast_fallbacks_total", "Requests for which another model was tried.",
             labels: ["cap"])
         spend = registry.counters(
             "holdfast_spend_usd_total", "Dollars charged.", labels: ["provider", "model"],

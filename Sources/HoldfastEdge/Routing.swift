@@ -6,8 +6,8 @@ import HoldfastProviders
 ///
 /// `/groq/v1/chat/completions` names its provider, also with what the provider's own SDK puts in
 /// between (`/groq/openai/v1/chat/completions`). `/v1/chat/completions` is for whoever has the model:
-/// the first in the catalog's order with a price for it, or the one that is named in front of it
-/// (`groq/llama-3.3-70b-versatile`).
+/// the one that is named in front of it (`groq/llama-3.3-70b-versatile`), or the first in the catalog's
+/// order with a price for it.
 struct Routing: Sendable {
     struct Destination: Sendable {
         let provider: EdgeSettings.Provider
@@ -76,10 +76,33 @@ struct Routing: Sendable {
     ) -> Destination {
         let first = destinations[0]
         guard destinations.count > 1 else { return first }
-        return destinations.first { isPriced($0.provider, model) }
+        return destinations.first { destination in
+            nameBehind(destination.provider.name, in: model).map {
+                isPriced(destination.provider, $0)
+            } ?? false
+        } ?? destinations.first { isPriced($0.provider, model) }
             ?? destinations.first { destination in
                 nameBehind(destination.provider.name, in: model) != nil
             } ?? first
+    }
+
+    /// Where a fallback is asked: at the same provider, or at the one that is named in front of the
+    /// model, by the same kind of request.
+    func fallback(
+        _ name: String, from provider: EdgeSettings.Provider, _ route: Route,
+        isPriced: (EdgeSettings.Provider, String) -> Bool
+    ) -> (destination: Destination, model: String)? {
+        func served(by provider: EdgeSettings.Provider) -> Destination? {
+            destination(of: provider, route.method, route.path[...])
+        }
+        if isPriced(provider, name), let same = served(by: provider) { return (same, name) }
+        for other in providers {
+            guard let model = Self.nameBehind(other.name, in: name), isPriced(other, model),
+                let found = served(by: other)
+            else { continue }
+            return (found, model)
+        }
+        return nil
     }
 
     /// `llama` of `groq/llama`, for the provider `groq`.

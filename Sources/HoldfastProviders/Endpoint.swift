@@ -71,6 +71,9 @@ public protocol Endpoint: Sendable {
         headers values: (_ name: String) -> [String], into facts: inout RequestFacts
     ) throws(RequestError)
 
+    /// Whether a request may name a service tier in its member `service_tier`.
+    var takesServiceTier: Bool { get }
+
     /// The member in which the request's output limit goes where the caller has not set one.
     var outputLimitMember: String { get }
 
@@ -79,6 +82,7 @@ public protocol Endpoint: Sendable {
 
 extension Endpoint {
     public var isFree: Bool { false }
+    public var takesServiceTier: Bool { false }
 
     public func read(
         headers values: (_ name: String) -> [String], into facts: inout RequestFacts

@@ -43,12 +43,20 @@ public struct ProviderAPI: Sendable {
     /// What its own SDKs put in front of the routes: callers may leave it out.
     public let pathPrefix: String
     public let endpoints: [any Endpoint]
+    /// Query parameters that go on to the provider. All others stay here: with them callers could send
+    /// another key, or have numbers left out of the usage.
+    public let queryParameters: Set<String>
+    /// Whether a refusal with status 400 may be billed, as of a prompt that a filter has stopped.
+    public let mayBillBadRequests: Bool
+    /// Whether requests carry the highest prices that they may be served at.
+    public let takesPriceLimit: Bool
     private let multiplier: @Sendable (_ host: Substring) -> UInt64
 
     /// - Parameter multiplier: see `multiplierTenths`; by host.
     init(
         id: String, defaultBaseURL: String?, credential: Credential = .bearer,
-        pathPrefix: String = "", endpoints: [any Endpoint],
+        pathPrefix: String = "", endpoints: [any Endpoint], queryParameters: Set<String> = [],
+        mayBillBadRequests: Bool = false, takesPriceLimit: Bool = false,
         multiplier: @escaping @Sendable (_ host: Substring) -> UInt64 = { _ in 10 }
     ) {
         precondition(
@@ -58,6 +66,9 @@ public struct ProviderAPI: Sendable {
         self.credential = credential
         self.pathPrefix = pathPrefix
         self.endpoints = endpoints
+        self.queryParameters = queryParameters
+        self.mayBillBadRequests = mayBillBadRequests
+        self.takesPriceLimit = takesPriceLimit
         self.multiplier = multiplier
     }
 
@@ -65,7 +76,9 @@ public struct ProviderAPI: Sendable {
     public func named(_ name: String) -> ProviderAPI {
         ProviderAPI(
             id: name, defaultBaseURL: defaultBaseURL, credential: credential,
-            pathPrefix: pathPrefix, endpoints: endpoints, multiplier: multiplier)
+            pathPrefix: pathPrefix, endpoints: endpoints, queryParameters: queryParameters,
+            mayBillBadRequests: mayBillBadRequests, takesPriceLimit: takesPriceLimit,
+            multiplier: multiplier)
     }
 
     /// - Parameter path: without query.

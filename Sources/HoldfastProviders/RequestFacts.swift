@@ -1,3 +1,5 @@
+internal import HoldfastCore
+
 /// Where a clamped output limit goes in a request body.
 public enum OutputLimitField: Hashable, Sendable {
     /// Replaces the value at this range of the body.
@@ -60,8 +62,10 @@ public struct RequestFacts: Hashable, Sendable {
     var modelRange: Range<Int>?
     /// Another name for the model than the caller's; `nil` when it stays.
     var modelSplice: Splice?
-    /// Whether the model generates anything that is billed.
-    public var hasOutput = true
+    /// Whether the output limit must be sent, because the caller has given none and what the server
+    /// does then is not known.
+    public var outputLimitIsOurs = false
+    var priceSplice: Splice?
     /// Whether the prompt is many, each of which may be as long as the model's context.
     public var promptsAreSeparate = false
 
@@ -71,10 +75,27 @@ public struct RequestFacts: Hashable, Sendable {
 
     /// What changes in the body but for the output limit.
     var splices: [Splice] {
-        [usageSplice, tierSplice, modelSplice].compactMap { $0 }
+        [usageSplice, tierSplice, modelSplice, priceSplice].compactMap { $0 }
     }
 
     public var isModelInBody: Bool { modelRange != nil }
+
+    /// Has the request served at these prices or not at all.
+    public mutating func limitPrices(to rates: HoldRates) {
+        var value = JSONWriter()
+        value.object { writer in
+            writer.key("max_price")
+            writer.object { writer in
+                writer.key("prompt")
+                writer.decimal(NanoUSD(rates.input.nanoUSDPerMillionTokens).dollars)
+                writer.key("completion")
+                writer.decimal(NanoUSD(rates.output.nanoUSDPerMillionTokens).dollars)
+            }
+        }
+        priceSplice = Splice(
+            firstMemberIndex..<firstMemberIndex,
+            "\"provider\":\(String(decoding: value.bytes, as: UTF8.self)),")
+    }
 
     /// Asks for the model under this name.
     public mutating func sendModel(as name: String) {
@@ -114,7 +135,6 @@ public struct RequestFacts: Hashable, Sendable {
                 facts.model = try facts.readModel(&reader) ?? ""
             }
             reader.check(keys)
-            facts.hasOutput = false
             return facts
         }
     }

@@ -117,6 +117,25 @@ struct RequestReader {
         refuse(.unboundable(param: param(), because: because()))
     }
 
+    /// The next member that is known; others that are not harmless are refused unless they say "not
+    /// used".
+    mutating func next<Key>(
+        _ keys: inout KnownKeys<Key>, harmless: Set<String>
+    ) throws(JSONError) -> Key? {
+        while let key = try scanner.nextKey() {
+            if let known = keys.match(key) { return known }
+            let name = key.range.count <= Self.stringByteCountMax ? key.text : nil
+            if let name, harmless.contains(name) {
+                try scanner.skipValue()
+            } else {
+                try refuseUse(
+                    name ?? "a member",
+                    because: "members of that name are not known to this version")
+            }
+        }
+        return nil
+    }
+
     /// To call at the end of every object that was walked with `KnownKeys`.
     mutating func check<Key>(_ keys: KnownKeys<Key>, at path: @autoclosure () -> String = "") {
         guard let duplicate = keys.duplicate else { return }

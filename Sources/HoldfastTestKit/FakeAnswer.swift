@@ -1,7 +1,7 @@
 /// Everything about one answer that is decided before its first token.
 struct FakeAnswer: Sendable {
     let request: FakeRequest
-    /// Of the completion or message.
+    /// Of the completion, response or message.
     let id: String
     let createdUnixSeconds: Int
     let rates: FakeRates
@@ -23,7 +23,9 @@ struct FakeAnswer: Sendable {
         let prefix =
             switch request.dialect {
             case .openAI: "chatcmpl-"
+            case .responses: "resp_"
             case .anthropic: "msg_"
+            case .cohere, .gemini, .bedrock: ""
             }
         let rates = request.model.rates(promptTokens: UInt64(request.inputTokens))
         self.request = request
@@ -37,6 +39,8 @@ struct FakeAnswer: Sendable {
 
     /// All choices advance together, a token per step.
     var stepCount: Int { lengths.reduce(1, max) }
+
+    var halfStepCount: Int { max(1, stepCount / 2) }
 
     /// Output tokens of all choices in these steps.
     func tokenCount(_ steps: Range<Int>) -> Int {
@@ -96,7 +100,7 @@ struct FakeAnswer: Sendable {
     }
 }
 
-/// An answer in the format of one provider.
+/// An answer in the format of one provider, in events as `FakeEventWriter` takes them.
 protocol FakeReply: Sendable {
     /// Events before the first token.
     func opening() -> String
@@ -115,7 +119,11 @@ extension FakeAnswer {
     var reply: any FakeReply {
         switch request.dialect {
         case .openAI: OpenAIReply(answer: self)
+        case .responses: ResponsesReply(answer: self)
         case .anthropic: AnthropicReply(answer: self)
+        case .cohere: CohereReply(answer: self)
+        case .gemini: GeminiReply(answer: self)
+        case .bedrock: BedrockReply(answer: self)
         }
     }
 }

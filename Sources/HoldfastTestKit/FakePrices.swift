@@ -25,6 +25,7 @@ struct FakeRates: Sendable {
 struct FakeModel: Sendable {
     let name: String
     let aliases: [String]
+    /// The vendor's: see `FakeDialect.vendor`.
     let dialect: FakeDialect
     let outputTokensMax: Int
     /// OpenAI's newer models refuse `max_tokens` and want `max_completion_tokens`.
@@ -39,10 +40,12 @@ struct FakeModel: Sendable {
     }
 
     static func named(_ name: String, dialect: FakeDialect) -> FakeModel? {
-        all.first { $0.dialect == dialect && ($0.name == name || $0.aliases.contains(name)) }
+        all.first { $0.dialect == dialect.vendor && ($0.name == name || $0.aliases.contains(name)) }
     }
 
-    static let all: [FakeModel] = [
+    static let all: [FakeModel] = openAI + anthropic + cohere + gemini + bedrock
+
+    private static let openAI: [FakeModel] = [
         FakeModel(
             name: "gpt-4o-mini", aliases: ["gpt-4o-mini-2024-07-18"], dialect: .openAI,
             outputTokensMax: 16_384, refusesMaxTokens: false,
@@ -88,6 +91,9 @@ struct FakeModel: Sendable {
                     input: 200_000, cacheRead: 20_000, cacheWrite: 250_000,
                     cacheWriteLong: nil, output: 750_000)
             )),
+    ]
+
+    private static let anthropic: [FakeModel] = [
         FakeModel(
             name: "claude-haiku-4-5", aliases: ["claude-haiku-4-5-20251001"], dialect: .anthropic,
             outputTokensMax: 64_000, refusesMaxTokens: false,
@@ -108,6 +114,84 @@ struct FakeModel: Sendable {
             rates: FakeRates(
                 input: 4_000_000, cacheRead: 200_000, cacheWrite: 5_000_000,
                 cacheWriteLong: 8_000_000, output: 20_000_000),
+            longPrompt: nil),
+    ]
+
+    /// Cohere counts cached tokens and gives no discount for them.
+    private static let cohere: [FakeModel] = [
+        FakeModel(
+            name: "command-a-03-2025", aliases: [], dialect: .cohere,
+            outputTokensMax: 8_000, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 2_500_000, cacheRead: 2_500_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 10_000_000),
+            longPrompt: nil),
+        FakeModel(
+            name: "command-r-08-2024", aliases: [], dialect: .cohere,
+            outputTokensMax: 4_096, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 150_000, cacheRead: 150_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 600_000),
+            longPrompt: nil),
+    ]
+
+    private static let gemini: [FakeModel] = [
+        FakeModel(
+            name: "gemini-2.5-flash", aliases: [], dialect: .gemini,
+            outputTokensMax: 65_536, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 300_000, cacheRead: 30_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 2_500_000),
+            longPrompt: nil),
+        FakeModel(
+            name: "gemini-2.5-flash-lite", aliases: [], dialect: .gemini,
+            outputTokensMax: 65_536, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 100_000, cacheRead: 10_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 400_000),
+            longPrompt: nil),
+        FakeModel(
+            name: "gemini-2.5-pro", aliases: [], dialect: .gemini,
+            outputTokensMax: 65_536, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 1_250_000, cacheRead: 125_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 10_000_000),
+            longPrompt: (
+                200_000,
+                FakeRates(
+                    input: 2_500_000, cacheRead: 250_000, cacheWrite: nil,
+                    cacheWriteLong: nil, output: 15_000_000)
+            )),
+    ]
+
+    private static let bedrock: [FakeModel] = [
+        FakeModel(
+            name: "global.anthropic.claude-haiku-4-5-20251001-v1:0", aliases: [], dialect: .bedrock,
+            outputTokensMax: 64_000, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 1_000_000, cacheRead: 100_000, cacheWrite: 1_250_000,
+                cacheWriteLong: 2_000_000, output: 5_000_000),
+            longPrompt: nil),
+        FakeModel(
+            name: "us.anthropic.claude-haiku-4-5-20251001-v1:0", aliases: [], dialect: .bedrock,
+            outputTokensMax: 64_000, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 1_100_000, cacheRead: 110_000, cacheWrite: 1_375_000,
+                cacheWriteLong: 2_200_000, output: 5_500_000),
+            longPrompt: nil),
+        FakeModel(
+            name: "amazon.nova-lite-v1:0", aliases: [], dialect: .bedrock,
+            outputTokensMax: 10_000, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 60_000, cacheRead: 15_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 240_000),
+            longPrompt: nil),
+        FakeModel(
+            name: "amazon.nova-pro-v1:0", aliases: [], dialect: .bedrock,
+            outputTokensMax: 10_000, refusesMaxTokens: false,
+            rates: FakeRates(
+                input: 800_000, cacheRead: 200_000, cacheWrite: nil,
+                cacheWriteLong: nil, output: 3_200_000),
             longPrompt: nil),
     ]
 }

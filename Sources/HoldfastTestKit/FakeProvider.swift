@@ -6,10 +6,15 @@ import NIOCore
 import ServiceLifecycle
 import Synchronization
 
-/// A provider that speaks OpenAI's chat completions and Anthropic's messages, generates plain
-/// words, and keeps the bill that spending tests are judged by.
+/// A provider that speaks the APIs of several, generates plain words, and keeps the bill that
+/// spending tests are judged by.
 ///
-///     POST /v1/chat/completions   POST /v1/messages   POST /v1/messages/count_tokens
+///     POST /v1/chat/completions   POST /v1/responses                  (OpenAI)
+///     POST /v1/messages           POST /v1/messages/count_tokens      (Anthropic)
+///     POST /v2/chat                                                   (Cohere)
+///     POST /v1beta/models/{model}:generateContent                     (Gemini)
+///     POST /v1beta/models/{model}:streamGenerateContent
+///     POST /model/{model}/converse   POST /model/{model}/converse-stream   (AWS Bedrock)
 ///     GET  /v1/models             GET  /bill          POST /reset
 ///
 /// It bills as real providers do: the prompt when generation begins, every output token when it is
@@ -139,11 +144,12 @@ private final class FakeResponder: HTTPResponder {
     }
 
     func respond(to request: Request, context: FakeContext) async throws -> Response {
+        if request.method == .post,
+            let route = FakeRoute(path: request.uri.path, query: request.uri.query ?? "")
+        {
+            return try await answer(request, route: route, context: context)
+        }
         switch (request.method, request.uri.path) {
-        case (.post, "/v1/chat/completions"):
-            return try await answer(request, dialect: .openAI, context: context)
-        case (.post, "/v1/messages"):
-            return try await answer(request, dialect: .anthropic, context: context)
         case (.post, "/v1/messages/count_tokens"):
             return try await countTokens(request)
         case (.get, "/v1/models"):
@@ -162,14 +168,15 @@ private final class FakeResponder: HTTPResponder {
     }
 
     private func answer(
-        _ request: Request, dialect: FakeDialect, context: FakeContext
+        _ request: Request, route: FakeRoute, context: FakeContext
     ) async throws -> Response {
         bill.receive()
+        let dialect = route.dialect
         let serial = serial.wrappingAdd(1, ordering: .relaxed).newValue
         let requestID = "req_fake\(serial)"
         let wanted: FakeRequest
         do {
-            wanted = try await parsed(request, dialect: dialect)
+            wanted = try await parsed(request, route: route)
         } catch let refusal as FakeRefusal {
             return Self.refused(refusal, dialect: dialect, requestID: requestID)
         }
@@ -191,7 +198,7 @@ private final class FakeResponder: HTTPResponder {
         return response
     }
 
-    private func parsed(_ request: Request, dialect: FakeDialect) async throws -> FakeRequest {
+    private func parsed(_ request: Request, route: FakeRoute) async throws -> FakeRequest {
         let body: ByteBuffer
         do {
             body = try await request.body.collect(upTo: Self.bodyByteCountMax)
@@ -199,12 +206,12 @@ private final class FakeResponder: HTTPResponder {
             throw FakeRefusal.bodyTooLarge
         }
         return try FakeRequest(
-            dialect: dialect, headers: request.headers, body: Data(body.readableBytesView))
+            route: route, headers: request.headers, body: Data(body.readableBytesView))
     }
 
     private func countTokens(_ request: Request) async throws -> Response {
         do {
-            let counted = try await parsed(request, dialect: .anthropic)
+            let counted = try await parsed(request, route: FakeRoute(dialect: .anthropic))
             return Self.json("{\"input_tokens\":\(counted.inputTokens)}")
         } catch let refusal as FakeRefusal {
             return Self.refused(refusal, dialect: .anthropic, requestID: "req_fake")
@@ -286,11 +293,12 @@ private final class FakeResponder: HTTPResponder {
     ) -> Response {
         let isCompressed = answer.request.steering.fault == .gzip
         var headers: HTTPFields = [
-            .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache",
+            .contentType: answer.request.framing.contentType, .cacheControl: "no-cache",
         ]
         if isCompressed { headers[.contentEncoding] = "gzip" }
         let body = ResponseBody { writer in
-            var out = EventWriter(writer: writer, isCompressed: isCompressed)
+            var out = FakeEventWriter(
+                writer: writer, framing: answer.request.framing, isCompressed: isCompressed)
             try await self.generate(answer, open: open, context: context, out: &out)
             // Before the last byte: who has read the answer finds it off the count.
             open.end()
@@ -300,7 +308,7 @@ private final class FakeResponder: HTTPResponder {
     }
 
     private func generate(
-        _ answer: FakeAnswer, open: OpenRequest, context: FakeContext, out: inout EventWriter
+        _ answer: FakeAnswer, open: OpenRequest, context: FakeContext, out: inout FakeEventWriter
     ) async throws {
         let fault = answer.request.steering.fault
         let endsEarly = fault == .errorMidStream || fault == .resetMidStream
@@ -311,7 +319,7 @@ private final class FakeResponder: HTTPResponder {
             guard context.channel.isActive else { throw ClientGone() }
             open.generate(steps)
             if fault == .garbage {
-                try await out.write("data: {\"id\":\"chatcmpl-\n\nnot an event\n\n")
+                try await out.writeUnframed("data: {\"id\":\"chatcmpl-\n\nnot an event\n\n")
                 continue
             }
             var events = steps.lowerBound == 0 ? reply.opening() : ""
@@ -345,16 +353,20 @@ private final class FakeResponder: HTTPResponder {
         _ refusal: FakeRefusal, dialect: FakeDialect, requestID: String
     ) -> Response {
         var response = json(
-            refusal.body(dialect, requestID: requestID), status: refusal.status)
+            refusal.body(dialect, requestID: requestID), status: refusal.httpStatus(dialect))
         response.headers[requestIDName(dialect)] = requestID
+        if dialect == .bedrock {
+            response.headers[.named("x-amzn-errortype")] = refusal.bedrockType
+        }
         if refusal.status == 429 || refusal.status == 503 { response.headers[.retryAfter] = "1" }
         return response
     }
 
     private static func requestIDName(_ dialect: FakeDialect) -> HTTPField.Name {
         switch dialect {
-        case .openAI: .named("x-request-id")
+        case .openAI, .responses, .cohere, .gemini: .named("x-request-id")
         case .anthropic: .named("request-id")
+        case .bedrock: .named("x-amzn-requestid")
         }
     }
 
@@ -371,30 +383,5 @@ extension FakeAnswer {
     fileprivate var isStreamedOut: Bool {
         request.isStreamed && request.steering.fault != .hang
             && request.steering.fault != .resetBeforeHead
-    }
-
-    fileprivate var halfStepCount: Int { max(1, stepCount / 2) }
-}
-
-/// Writes events, compressed where the fault `gzip` wants it.
-private struct EventWriter {
-    private var writer: any ResponseBodyWriter
-    private var frames: GzipFrames?
-
-    init(writer: any ResponseBodyWriter, isCompressed: Bool) {
-        self.writer = writer
-        frames = isCompressed ? GzipFrames() : nil
-    }
-
-    mutating func write(_ events: String) async throws {
-        guard let bytes = frames?.encode(Array(events.utf8)) else {
-            return try await writer.write(ByteBuffer(string: events))
-        }
-        try await writer.write(ByteBuffer(bytes: bytes))
-    }
-
-    mutating func finish() async throws {
-        if let bytes = frames?.finish() { try await writer.write(ByteBuffer(bytes: bytes)) }
-        try await writer.finish(nil)
     }
 }

@@ -1,11 +1,6 @@
-/// Whose API a route speaks.
-enum FakeDialect: Sendable {
-    case openAI
-    case anthropic
-}
-
 /// An error reply, rendered in the dialect of the route.
 struct FakeRefusal: Error {
+    /// That of most dialects: see `httpStatus(_:)`.
     let status: Int
     let message: String
     var openAIType = "invalid_request_error"
@@ -20,7 +15,8 @@ struct FakeRefusal: Error {
 
     static let missingKey = FakeRefusal(
         status: 401,
-        message: "You didn't provide an API key. Send one as a bearer token or in x-api-key.",
+        message: "You didn't provide an API key. Send one as a bearer token, in x-api-key "
+            + "or in x-goog-api-key.",
         anthropicType: "authentication_error")
 
     static func unknownModel(_ name: String) -> FakeRefusal {
@@ -57,13 +53,51 @@ struct FakeRefusal: Error {
 
     func body(_ dialect: FakeDialect, requestID: String) -> String {
         switch dialect {
-        case .openAI:
+        case .openAI, .responses:
             "{\"error\":{\"message\":\(FakeJSON.quoted(message)),\"type\":\"\(openAIType)\","
                 + "\"param\":\(openAIParameter.map(FakeJSON.quoted) ?? "null"),"
                 + "\"code\":\(openAICode.map(FakeJSON.quoted) ?? "null")}}"
         case .anthropic:
             "{\"type\":\"error\",\"error\":{\"type\":\"\(anthropicType)\","
                 + "\"message\":\(FakeJSON.quoted(message))},\"request_id\":\"\(requestID)\"}"
+        case .cohere:
+            "{\"id\":\"\(requestID)\",\"message\":\(FakeJSON.quoted(message))}"
+        case .gemini:
+            "{\"error\":{\"code\":\(httpStatus(dialect)),\"message\":\(FakeJSON.quoted(message)),"
+                + "\"status\":\"\(geminiStatus)\"}}"
+        case .bedrock:
+            "{\"message\":\(FakeJSON.quoted(message))}"
+        }
+    }
+
+    func httpStatus(_ dialect: FakeDialect) -> Int {
+        switch (dialect, status) {
+        // Neither says 401 to who has no key.
+        case (.gemini, 401), (.bedrock, 401): 403
+        default: status
+        }
+    }
+
+    private var geminiStatus: String {
+        switch status {
+        case 401: "PERMISSION_DENIED"
+        case 404: "NOT_FOUND"
+        case 429: "RESOURCE_EXHAUSTED"
+        case 500: "INTERNAL"
+        case 503: "UNAVAILABLE"
+        default: "INVALID_ARGUMENT"
+        }
+    }
+
+    /// AWS has the kind of an error in a header.
+    var bedrockType: String {
+        switch status {
+        case 401: "AccessDeniedException"
+        case 404: "ResourceNotFoundException"
+        case 429: "ThrottlingException"
+        case 500: "InternalServerException"
+        case 503: "ServiceUnavailableException"
+        default: "ValidationException"
         }
     }
 }

@@ -10,7 +10,8 @@ struct FakeRequest: Sendable {
     /// As sent, without `Bearer`.
     let key: String
     let isStreamed: Bool
-    /// The client asked for usage in the stream. Anthropic always sends it.
+    let framing: FakeFraming
+    /// Whether a stream has usage: OpenAI's chat on request, all others always.
     let includesUsage: Bool
     let choiceCount: Int
     /// `nil`: the client set none.
@@ -20,48 +21,63 @@ struct FakeRequest: Sendable {
     let inputTokens: Int
     let steering: FakeSteering
 
-    init(dialect: FakeDialect, headers: HTTPFields, body: Data) throws(FakeRefusal) {
+    init(route: FakeRoute, headers: HTTPFields, body: Data) throws(FakeRefusal) {
+        let dialect = route.dialect
         key = try Self.key(headers, dialect: dialect)
         if dialect == .anthropic, headers[.anthropicVersion] == nil {
             throw .invalid("anthropic-version: header is required")
         }
-        let fields = FakeFields(try Self.object(body))
-        let modelName = try fields.requiredString("model")
+        let fields = FakeFields(try Self.object(body), dialect: dialect)
+        let modelName =
+            if let name = route.modelName { name } else { try fields.requiredString("model") }
         guard let model = FakeModel.named(modelName, dialect: dialect) else {
             throw .unknownModel(modelName)
         }
-        let messages = try fields.requiredMessages()
-        let lastUserText = messages.last { $0["role"] as? String == "user" }
-            .map { FakeText.joined($0["content"]) }
-        let steering = try FakeSteering(headers: headers, lastUserText: lastUserText ?? "")
+        let prompt = try fields.prompt()
+        let steering = try FakeSteering(headers: headers, lastUserText: prompt.lastUserText)
         self.dialect = dialect
         self.model = model
         self.modelName = modelName
         self.steering = steering
-        isStreamed = try fields.flag("stream")
-        switch dialect {
-        case .openAI:
-            includesUsage = try fields.includesUsage()
-            choiceCount = try fields.count("n", in: 1...128) ?? 1
-            outputLimit = try fields.openAIOutputLimit(model)
-        case .anthropic:
-            includesUsage = true
-            choiceCount = 1
-            outputLimit = try fields.anthropicOutputLimit(model)
-        }
-        toolName = fields.toolToCall(dialect, wantsTool: steering.wantsTool)
-        inputTokens = Self.tokens(
-            prompt: messages.map { $0["content"] ?? "" } + fields.promptExtras,
-            steering: steering)
+        isStreamed =
+            if let isStreamed = route.isStreamed { isStreamed } else { try fields.flag("stream") }
+        framing = route.framing
+        includesUsage = try dialect == .openAI ? fields.includesUsage() : true
+        choiceCount = try fields.choiceCount()
+        outputLimit = try fields.outputLimit(model)
+        toolName = fields.toolToCall(wantsTool: steering.wantsTool)
+        inputTokens = Self.tokens(prompt: prompt.parts + fields.promptExtras, steering: steering)
     }
 
     private static func key(
         _ headers: HTTPFields, dialect: FakeDialect
     ) throws(FakeRefusal) -> String {
         if dialect == .anthropic, let key = headers[.xAPIKey], !key.isEmpty { return key }
-        let words = (headers[.authorization] ?? "").split(separator: " ")
+        if dialect == .gemini {
+            guard let key = headers[.xGoogAPIKey], !key.isEmpty else { throw .missingKey }
+            return key
+        }
+        let authorization = headers[.authorization] ?? ""
+        if dialect == .bedrock, headers[.xAMZDate] != nil,
+            let key = signingKey(authorization)
+        {
+            return key
+        }
+        let words = authorization.split(separator: " ")
         guard words.count == 2, words[0].lowercased() == "bearer" else { throw .missingKey }
         return String(words[1])
+    }
+
+    /// The access key of a signature, which nobody checks here: the bill only needs to know whose
+    /// request it is.
+    private static func signingKey(_ authorization: String) -> String? {
+        let start = "AWS4-HMAC-SHA256 "
+        guard authorization.hasPrefix(start) else { return nil }
+        let field = "Credential="
+        let credential = authorization.dropFirst(start.count).split(separator: ",")
+            .map { $0.drop { $0 == " " } }
+            .first { $0.hasPrefix(field) }
+        return credential?.dropFirst(field.count).split(separator: "/").first.map(String.init)
     }
 
     private static func object(_ body: Data) throws(FakeRefusal) -> [String: Any] {
@@ -94,145 +110,13 @@ struct FakeRequest: Sendable {
 extension HTTPField.Name {
     fileprivate static let anthropicVersion = named("anthropic-version")
     fileprivate static let xAPIKey = named("x-api-key")
+    fileprivate static let xAMZDate = named("x-amz-date")
+    fileprivate static let xGoogAPIKey = named("x-goog-api-key")
 
     static func named(_ text: String) -> HTTPField.Name {
         guard let name = HTTPField.Name(text) else {
             preconditionFailure("\(text) is not a header name")
         }
         return name
-    }
-}
-
-/// The top-level fields of a body, with the checks that a provider makes.
-private struct FakeFields {
-    private let object: [String: Any]
-
-    init(_ object: [String: Any]) {
-        self.object = object
-    }
-
-    /// What is billed as prompt besides the messages.
-    var promptExtras: [Any] {
-        ["system", "tools", "functions", "response_format"].flatMap { name -> [Any] in
-            object[name].map { [$0] } ?? []
-        }
-    }
-
-    func requiredString(_ name: String) throws(FakeRefusal) -> String {
-        guard let value = object[name] as? String, !value.isEmpty else {
-            throw .invalid("Missing required parameter: '\(name)'.", parameter: name)
-        }
-        return value
-    }
-
-    func requiredMessages() throws(FakeRefusal) -> [[String: Any]] {
-        guard let messages = object["messages"] as? [[String: Any]], !messages.isEmpty else {
-            throw .invalid("Missing required parameter: 'messages'.", parameter: "messages")
-        }
-        guard messages.allSatisfy({ $0["role"] is String }) else {
-            throw .invalid("Every message needs a role.", parameter: "messages")
-        }
-        return messages
-    }
-
-    func flag(_ name: String) throws(FakeRefusal) -> Bool {
-        guard let value = object[name], !(value is NSNull) else { return false }
-        guard let flag = value as? Bool else {
-            throw .invalid("Invalid type for '\(name)': expected a boolean.", parameter: name)
-        }
-        return flag
-    }
-
-    func includesUsage() throws(FakeRefusal) -> Bool {
-        guard let options = object["stream_options"], !(options is NSNull) else { return false }
-        guard let options = options as? [String: Any] else {
-            throw .invalid("'stream_options' is not an object.", parameter: "stream_options")
-        }
-        guard try flag("stream") else {
-            throw .invalid(
-                "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-                parameter: "stream_options")
-        }
-        return try FakeFields(options).flag("include_usage")
-    }
-
-    func count(_ name: String, in range: ClosedRange<Int>) throws(FakeRefusal) -> Int? {
-        guard let value = object[name], !(value is NSNull) else { return nil }
-        guard let count = value as? Int, range.contains(count) else {
-            throw .invalid(
-                "\(name): expected a whole number from \(range.lowerBound) to "
-                    + "\(range.upperBound).",
-                parameter: name)
-        }
-        return count
-    }
-
-    func openAIOutputLimit(_ model: FakeModel) throws(FakeRefusal) -> Int? {
-        let range = 1...model.outputTokensMax
-        let old = try count("max_tokens", in: range)
-        let new = try count("max_completion_tokens", in: range)
-        if old != nil, new != nil {
-            throw .invalid(
-                "Setting 'max_tokens' and 'max_completion_tokens' at the same time "
-                    + "is not supported.",
-                parameter: "max_tokens")
-        }
-        if old != nil, model.refusesMaxTokens {
-            throw .invalid(
-                "Unsupported parameter: 'max_tokens' is not supported with this model. "
-                    + "Use 'max_completion_tokens' instead.",
-                parameter: "max_tokens", code: "unsupported_parameter")
-        }
-        return new ?? old
-    }
-
-    func anthropicOutputLimit(_ model: FakeModel) throws(FakeRefusal) -> Int {
-        guard let limit = try count("max_tokens", in: 1...model.outputTokensMax) else {
-            throw .invalid("max_tokens: Field required", parameter: "max_tokens")
-        }
-        return limit
-    }
-
-    func toolToCall(_ dialect: FakeDialect, wantsTool: Bool) -> String? {
-        guard let tools = object["tools"] as? [[String: Any]], let first = tools.first else {
-            return nil
-        }
-        let declared =
-            switch dialect {
-            case .openAI: (first["function"] as? [String: Any])?["name"] as? String
-            case .anthropic: first["name"] as? String
-            }
-        let choice = object["tool_choice"]
-        if choice as? String == "none" { return nil }
-        if choice as? String == "required" { return declared }
-        if let choice = choice as? [String: Any] {
-            switch choice["type"] as? String {
-            case "function": return (choice["function"] as? [String: Any])?["name"] as? String
-            case "tool": return choice["name"] as? String
-            case "any": return declared
-            case "none": return nil
-            default: break
-            }
-        }
-        return wantsTool ? declared : nil
-    }
-}
-
-/// The text inside a JSON value.
-private enum FakeText {
-    static func byteCount(_ value: Any) -> Int {
-        switch value {
-        case let text as String: text.utf8.count
-        case let list as [Any]: list.reduce(0) { $0 + byteCount($1) }
-        case let object as [String: Any]: object.values.reduce(0) { $0 + byteCount($1) }
-        default: 0
-        }
-    }
-
-    /// The text of a message's content: a string, or the text parts of a list.
-    static func joined(_ content: Any?) -> String {
-        if let text = content as? String { return text }
-        guard let parts = content as? [[String: Any]] else { return "" }
-        return parts.compactMap { $0["text"] as? String }.joined(separator: "\n")
     }
 }

@@ -1,6 +1,6 @@
 /// Gzip (RFC 1952) in stored blocks: valid for every reader, and needs no compressor.
 struct GzipFrames {
-    private var checksum: UInt32 = 0xFFFF_FFFF
+    private var checksum = CyclicChecksum()
     private var byteCount: UInt32 = 0
     private var isOpen = false
 
@@ -16,9 +16,7 @@ struct GzipFrames {
             Self.append(~UInt32(block.count), bytes: 2, to: &out)
             out += block
         }
-        for byte in bytes {
-            checksum = (checksum >> 8) ^ Self.table[Int(UInt8(truncatingIfNeeded: checksum) ^ byte)]
-        }
+        checksum.add(bytes)
         byteCount &+= UInt32(truncatingIfNeeded: bytes.count)
         return out
     }
@@ -27,7 +25,7 @@ struct GzipFrames {
     mutating func finish() -> [UInt8] {
         var out = header()
         out += [1, 0, 0, 0xFF, 0xFF]  // Stored, last, empty.
-        Self.append(~checksum, bytes: 4, to: &out)
+        Self.append(checksum.value, bytes: 4, to: &out)
         Self.append(byteCount, bytes: 4, to: &out)
         return out
     }
@@ -41,12 +39,5 @@ struct GzipFrames {
     /// Least significant byte first.
     private static func append(_ value: UInt32, bytes: Int, to out: inout [UInt8]) {
         for shift in 0..<bytes { out.append(UInt8(truncatingIfNeeded: value >> (8 * shift))) }
-    }
-
-    /// CRC-32, reflected polynomial 0xEDB88320.
-    private static let table: [UInt32] = (0..<256).map { index in
-        (0..<8).reduce(UInt32(index)) { value, _ in
-            value & 1 == 1 ? (value >> 1) ^ 0xEDB8_8320 : value >> 1
-        }
     }
 }

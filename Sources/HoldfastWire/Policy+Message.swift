@@ -80,6 +80,7 @@ extension Cap {
         out.scope = scopeMessages(scope)
         out.each = each.map { UInt32($0.rawValue) }
         out.mode = UInt32(mode.rawValue)
+        out.fallback = fallback ?? ""
         return out
     }
 
@@ -87,12 +88,15 @@ extension Cap {
         let name = try text(message.name, atMost: Limits.capNameByteCountMax, "name")
         // The text of an account of such a cap is no key.
         guard !name.isEmpty else { throw .malformed(field: "name") }
+        let fallback = try text(
+            message.fallback, atMost: Limits.scopeValueByteCountMax, "fallback")
         self.init(
             name: name, unit: try known(message.unit, "unit"),
             limit: try amount(message.limit, "limit"),
             period: try known(message.period, "period"), zone: message.zone,
             scope: try scopeValues(message.scope, "scope"),
-            each: try scopeDimensions(message.each, "each"), mode: try known(message.mode, "mode"))
+            each: try scopeDimensions(message.each, "each"), mode: try known(message.mode, "mode"),
+            fallback: fallback.isEmpty ? nil : fallback)
     }
 }
 

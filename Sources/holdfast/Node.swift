@@ -15,6 +15,11 @@ import ServiceLifecycle
 import Synchronization
 import UnixSignals
 
+/// The table of prices that the configuration names cannot be used.
+struct PriceFileError: Error, CustomStringConvertible {
+    let description: String
+}
+
 /// The parts of one process, made from a configuration. Wiring only: each part lives in its target.
 struct Node {
     let config: Config
@@ -48,11 +53,11 @@ struct Node {
         do {
             return try PriceBook(tsv: Data(contentsOf: URL(fileURLWithPath: path)))
         } catch let error as PriceBookError {
-            throw ValidationError("price_file \(path): \(error)")
+            throw PriceFileError(description: "price_file \(path): \(error)")
         } catch {
-            throw ValidationError(
-                "price_file \(path): \(error.localizedDescription); "
-                    + "'holdfast prices sync' makes one")
+            throw PriceFileError(
+                description: "price_file \(path): \(error.localizedDescription) "
+                    + "'holdfast prices sync' makes such a file.")
         }
     }
 

@@ -37,7 +37,8 @@ import Testing
             scope: { workload: support-bot }
             each: [user, model]
             timezone: Europe/Tallinn
-          - { name: all, limit: "$1,000.50", per: total, scope: global, mode: enforce }
+          - { name: all, limit: "$1,000.50", per: total, scope: global, mode: enforce,
+              on_exceed: { fallback: mistral/small } }
         prices:
           - { provider: openai, model: gpt-x, input: $0.10, output: 0.4, cache_read: $0.0375,
               cache_write: $1, context: 128k tokens, max_output: "16,384" }
@@ -135,7 +136,8 @@ import Testing
                     zone: "Europe/Tallinn", scope: [.workload: "support-bot"],
                     each: [.user, .model]),
                 Cap(
-                    name: "all", unit: .usd, limit: Amount(1_000_500_000_000), period: .total),
+                    name: "all", unit: .usd, limit: Amount(1_000_500_000_000), period: .total,
+                    fallback: "mistral/small"),
             ])
     }
 
@@ -227,7 +229,7 @@ import Testing
                 "  each-user | $3.00 per day (UTC) | each user | observe",
                 "  bot-tokens | 1,500,000 tokens per month (Europe/Tallinn)"
                     + " | workload=support-bot, each user, each model | enforce",
-                "  all | $1000.50 in total | global | enforce",
+                "  all | $1000.50 in total | global | enforce | else mistral/small",
                 "prices:",
                 "  openai | gpt-x | input $0.10, output $0.40, cache read $0.0375, "
                     + "cache write $1.00 per million tokens",

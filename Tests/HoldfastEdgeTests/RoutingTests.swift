@@ -57,20 +57,42 @@ import Testing
         let all = try routing().destinations(method: "POST", path: "/v1/chat/completions")
         func chosen(_ model: String) -> String {
             Routing.choose(among: all, model: model) { provider, model in
-                ["openai gpt", "groq gpt", "groq llama", "groq openai/oss", "mine m"]
-                    .contains("\(provider.name) \(model)")
+                [
+                    "openai gpt", "groq gpt", "groq llama", "groq openai/oss", "mine m",
+                    "mine openai/gpt",
+                ].contains("\(provider.name) \(model)")
             }.provider.name
         }
         #expect(chosen("gpt") == "openai")
         #expect(chosen("llama") == "groq")
         #expect(chosen("m") == "mine")
-        // A name that has a price is that name; else what stands in front of it names the provider.
+        // What stands in front names the provider, if it has the rest.
+        #expect(chosen("openai/gpt") == "openai")
         #expect(chosen("openai/oss") == "groq")
         #expect(chosen("openai/other") == "openai")
         #expect(chosen("groq/gpt") == "groq")
         #expect(chosen("unknown") == "openai")
         #expect(Routing.nameBehind("groq", in: "groq/a/b") == "a/b")
         #expect(Routing.nameBehind("groq", in: "groqs/a") == nil)
+    }
+
+    @Test func `a fallback is asked where it is priced, by the same kind of request`() throws {
+        let routing = try routing()
+        let route = Route(method: "POST", path: "/v1/chat/completions")
+        let openAI = try Self.provider("openai")
+        func fallback(_ name: String, _ route: Route) -> String? {
+            routing.fallback(name, from: openAI, route) { provider, model in
+                ["openai mini", "groq llama", "mine m", "anthropic claude"]
+                    .contains("\(provider.name) \(model)")
+            }.map { "\($0.destination.provider.name) \($0.model)" }
+        }
+        #expect(fallback("mini", route) == "openai mini")
+        #expect(fallback("groq/llama", route) == "groq llama")
+        #expect(fallback("llama", route) == nil)
+        #expect(fallback("groq/mini", route) == nil)
+        // Another dialect would need another request.
+        #expect(fallback("anthropic/claude", route) == nil)
+        #expect(fallback("groq/llama", Route(method: "POST", path: "/v1/responses")) == nil)
     }
 
     @Test func `the list of models has every name that leads somewhere`() throws {

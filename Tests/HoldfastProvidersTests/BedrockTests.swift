@@ -266,7 +266,6 @@ import Testing
         let body = Array("{\(Self.messages)}".utf8)
         let facts = try found.endpoint.facts(of: body)
         #expect(facts.isStream == isStream)
-        #expect(facts.hasOutput == !isFree)
         #expect(facts.model.isEmpty)
     }
 

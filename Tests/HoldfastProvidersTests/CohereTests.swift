@@ -232,7 +232,7 @@ import Testing
         #expect(api.endpoint(method: "POST", path: "/v1/chat") == nil)
         let tokenize = CohereTokenize()
         let facts = try tokenize.facts(of: Array(#"{"model":"m","text":"Hi"}"#.utf8))
-        #expect(facts.model == "m" && !facts.hasOutput)
+        #expect(facts.model == "m")
     }
 
     @Test func `fields of a chat are read`() throws {
@@ -351,7 +351,7 @@ import Testing
             #"{"model":"embed-v4.0","texts":["a","b"],"inputs":[{"content":["#
             + #"{"type":"text","text":"c"}]}],"images":[],"max_tokens":9,"truncate":"END"}"#
         let facts = try embed(body)
-        #expect(facts.model == "embed-v4.0" && !facts.hasOutput && facts.promptsAreSeparate)
+        #expect(facts.model == "embed-v4.0" && facts.promptsAreSeparate)
         #expect(facts.outputLimit == 0 && facts.outputLimitMin == 0)
         #expect(facts.promptTokensMax == UInt64(body.utf8.count) + 3 * 16 + 64)
         #expect(!facts.promptIsUnboundedByBytes)

@@ -54,6 +54,44 @@ import Testing
         #expect(facts.outputLimit == nil && facts.callerAskedForUsage)
     }
 
+    @Test func `a limit that nobody gave is sent`() throws {
+        #expect(try completion(#""prompt":"x""#).outputLimitIsOurs)
+        #expect(try !completion(#""prompt":"x","max_tokens":9"#).outputLimitIsOurs)
+        let compatible = try #require(
+            OpenAICompatible.api.endpoint(method: "POST", path: "/v1/chat/completions")?.endpoint)
+        func facts(_ members: String) throws -> RequestFacts {
+            try compatible.facts(of: Array("{\"model\":\"m\",\"messages\":[]\(members)}".utf8))
+        }
+        #expect(try facts("").outputLimitIsOurs)
+        #expect(try !facts(#","max_tokens":9"#).outputLimitIsOurs)
+        #expect(try !ChatCompletions().facts(of: Array(#"{"model":"m"}"#.utf8)).outputLimitIsOurs)
+    }
+
+    @Test func `members that are not known are refused unless they say nothing`() throws {
+        #expect(try completion(#""temperature":0,"seed":1,"stop":["x"]"#).choices == 1)
+        #expect(try completion(#""fallbacks":null,"use_beam_search":false,"x":[]"#).choices == 1)
+        #expect(try embedding(#""input":"a","dimensions":5,"messages":null"#).model == "m")
+        for member in [#""fallbacks":["dear"]"#, #""n_predict":9"#, #""guided_json":{}"#] {
+            let error = try #require(throws: RequestError.self) { _ = try completion(member) }
+            #expect(error.code == "cost_unbounded")
+        }
+        let error = try #require(throws: RequestError.self) {
+            _ = try embedding(#""input":"a","messages":[{}]"#)
+        }
+        #expect(error.param == "messages" && error.code == "cost_unbounded")
+    }
+
+    @Test func `several prompts may each be as long as the context`() throws {
+        #expect(try !completion(#""prompt":"x""#).promptsAreSeparate)
+        #expect(try completion(#""prompt":["x","y"]"#).promptsAreSeparate)
+    }
+
+    @Test func `a completion's service tier is read`() throws {
+        var facts = try completion(#""prompt":"x","service_tier":"priority""#)
+        facts.pinServiceTier("default")
+        #expect(facts.serviceTier == "priority" && facts.tierSplice == nil)
+    }
+
     // MARK: - Embeddings
 
     private func embedding(_ members: String) throws -> RequestFacts {
@@ -62,7 +100,7 @@ import Testing
 
     @Test func `embeddings have prompts and no output`() throws {
         let facts = try embedding(#""input":["abc","d",[1,2,3]],"user":"u""#)
-        #expect(!facts.hasOutput && facts.outputLimit == 0 && facts.outputLimitMin == 0)
+        #expect(facts.outputLimit == 0 && facts.outputLimitMin == 0)
         #expect(facts.promptsAreSeparate && facts.metadataUser == "u")
         #expect(facts.promptTokensMax >= UInt64(3 * 16 + 30))
         for members in [#""input":{"image":"x"}"#, #""input":[{"type":"image"}]"#] {
@@ -144,13 +182,71 @@ import Testing
     @Test func `members by which others answer or bill are refused everywhere`() throws {
         for member in [
             "models", "route", "preset", "plugins", "search_settings", "search_parameters",
-            "compound_custom", "documents", "deferred",
+            "compound_custom", "documents", "deferred", "provider", "n_predict", "data_sources",
         ] {
             let body = #"{"model":"m","messages":[],"\#(member)":{"a":1}}"#
             let error = try #require(throws: RequestError.self) {
                 _ = try ChatCompletions().facts(of: Array(body.utf8))
             }
             #expect(error.param == member && error.code == "cost_unbounded")
+        }
+    }
+
+    @Test func `only the limit that a provider goes by is taken`() throws {
+        for (member, isTaken) in [("max_tokens", true), ("max_completion_tokens", false)] {
+            let body = Array(#"{"model":"m","messages":[],"\#(member)":5}"#.utf8)
+            #expect(try ChatCompletions().facts(of: body).outputLimit == 5)
+            let older = ChatCompletions(outputLimitMember: "max_tokens")
+            if isTaken {
+                #expect(try older.facts(of: body).outputLimit == 5)
+            } else {
+                let error = try #require(throws: RequestError.self) {
+                    _ = try older.facts(of: body)
+                }
+                #expect(error.param == member)
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (#"[{"content":[{"type":"text","cache_control":{"type":"ephemeral","ttl":"1h"}}]}]"#, true),
+        (
+            #"[{"content":[{"type":"text","cache_control":{"type":"ephemeral","ttl":"5m"}}]}]"#,
+            false
+        ),
+        (#"[{"content":[{"type":"text","cache_control":{"type":"ephemeral"}}]}]"#, false),
+        (#"[],"tools":[{"type":"function","cache_control":{"ttl":"1h"}}]"#, true),
+        (#"[],"cache_control":{"ttl":"1h"}"#, true),
+    ])
+    func `marks of a long cache lifetime are seen`(messages: String, isLong: Bool) throws {
+        let body = #"{"model":"m","messages":\#(messages)}"#
+        let facts = try ChatCompletions().facts(of: Array(body.utf8))
+        #expect(facts.usesLongCacheWrite == isLong)
+    }
+
+    @Test func `a request to OpenRouter carries what it may cost`() throws {
+        #expect(OpenRouter.api.takesPriceLimit && !OpenAI.api.takesPriceLimit)
+        let body = Array(#"{"model":"m","messages":[]}"#.utf8)
+        var facts = try ChatCompletions().facts(of: body)
+        facts.limitPrices(
+            to: HoldRates(
+                input: TokenPrice(nanoUSDPerMillionTokens: 2_500_000_000),
+                output: TokenPrice(nanoUSDPerMillionTokens: 37_500_000)))
+        let sent = ChatCompletions().upstreamBody(body, facts: facts, outputLimit: nil)
+        #expect(
+            String(decoding: sent, as: UTF8.self)
+                == #"{"provider":{"max_price":{"prompt":2.50,"completion":0.0375}},"#
+                + #""model":"m","messages":[]}"#)
+    }
+
+    @Test func `of a query only what is known goes on`() {
+        for provider in ProviderCatalog.standard.providers {
+            let expected: [String: Set<String>] = [
+                "gemini": ["alt"], "azure": ["api-version"], "anthropic": ["beta"],
+            ]
+            #expect(provider.queryParameters == expected[provider.id.name] ?? [])
+            #expect(provider.named("x").queryParameters == provider.queryParameters)
+            #expect(provider.mayBillBadRequests == (provider.id.name == "azure"))
         }
     }
 

@@ -81,7 +81,10 @@ import Testing
 
     @Test(
         arguments: [
-            (#"{"promptTokenCount":10,"candidatesTokenCount":5}"#, [10, 0, 5]),
+            (
+                #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15}"#,
+                [10, 0, 5]
+            ),
             (
                 #"{"promptTokenCount":10,"candidatesTokenCount":5,"thoughtsTokenCount":7,"#
                     + #""totalTokenCount":22}"#, [10, 0, 12]
@@ -101,17 +104,18 @@ import Testing
                     + #""totalTokenCount":21}"#, [16, 0, 5]
             ),
             (
-                #"{"promptTokenCount":10,"candidatesTokenCount":5,"cachedContentTokenCount":8}"#,
-                [2, 8, 5]
+                #"{"promptTokenCount":10,"candidatesTokenCount":5,"cachedContentTokenCount":8,"#
+                    + #""totalTokenCount":15}"#, [2, 8, 5]
             ),
             // More cached than there is: no discount.
             (
-                #"{"promptTokenCount":10,"candidatesTokenCount":5,"cachedContentTokenCount":11}"#,
-                [10, 0, 5]
+                #"{"promptTokenCount":10,"candidatesTokenCount":5,"cachedContentTokenCount":11,"#
+                    + #""totalTokenCount":15}"#, [10, 0, 5]
             ),
             (
-                #"{"promptTokenCount":10,"candidatesTokenCount":5,"promptTokensDetails":["#
-                    + #"{"modality":"IMAGE","tokenCount":4},{"modality":"AUDIO"}],"#
+                #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15,"#
+                    + #""promptTokensDetails":[{"modality":"IMAGE","tokenCount":4},"#
+                    + #"{"modality":"AUDIO"}],"#
                     + #""candidatesTokensDetails":[{"modality":"TEXT","tokenCount":5}]}"#,
                 [10, 0, 5]
             ),
@@ -123,19 +127,24 @@ import Testing
     }
 
     @Test(arguments: [
+        // Without a total nobody knows what was left out.
+        #"{"promptTokenCount":10,"candidatesTokenCount":5}"#,
+        #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":null}"#,
         "{}", "[]", "7", "null", #"{"candidatesTokenCount":10}"#,
         // Something was generated, and nothing reported for it.
         #"{"promptTokenCount":10,"totalTokenCount":10}"#,
-        #"{"promptTokenCount":"10","candidatesTokenCount":5}"#,
-        #"{"promptTokenCount":-10,"candidatesTokenCount":5}"#,
-        #"{"promptTokenCount":10,"candidatesTokenCount":5.5}"#,
-        #"{"promptTokenCount":10,"promptTokenCount":1,"candidatesTokenCount":5}"#,
-        #"{"promptTokenCount":10,"candidatesTokenCount":5,"promptTokensDetails":{}}"#,
-        #"{"promptTokenCount":10,"candidatesTokenCount":5,"#
+        #"{"promptTokenCount":"10","candidatesTokenCount":5,"totalTokenCount":15}"#,
+        #"{"promptTokenCount":-10,"candidatesTokenCount":5,"totalTokenCount":15}"#,
+        #"{"promptTokenCount":10,"candidatesTokenCount":5.5,"totalTokenCount":15}"#,
+        #"{"promptTokenCount":10,"promptTokenCount":1,"candidatesTokenCount":5,"#
+            + #""totalTokenCount":15}"#,
+        #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15,"#
+            + #""promptTokensDetails":{}}"#,
+        #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15,"#
             + #""promptTokensDetails":[{"modality":"AUDIO","tokenCount":1}]}"#,
-        #"{"promptTokenCount":10,"candidatesTokenCount":5,"#
+        #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15,"#
             + #""cacheTokensDetails":[{"modality":"AUDIO","tokenCount":1}]}"#,
-        #"{"promptTokenCount":10,"candidatesTokenCount":5,"#
+        #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15,"#
             + #""candidatesTokensDetails":[{"modality":"IMAGE","tokenCount":1}]}"#,
     ])
     func `numbers that cannot be trusted are not used`(usage: String) {
@@ -144,8 +153,8 @@ import Testing
     }
 
     @Test func `only the numbers of the last chunk with content count`() {
-        let few = #"{"promptTokenCount":10,"candidatesTokenCount":5}"#
-        let many = #"{"promptTokenCount":10,"candidatesTokenCount":9}"#
+        let few = #"{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15}"#
+        let many = #"{"promptTokenCount":10,"candidatesTokenCount":9,"totalTokenCount":19}"#
         let usageOnly = "data: {\"usageMetadata\":\(many)}\n\n"
         func check(
             _ events: [String], _ output: UInt64?, at location: SourceLocation = #_sourceLocation
@@ -219,7 +228,7 @@ import Testing
     private func run(_ pieces: [[UInt8]], _ row: Row, type: String) -> Outcome {
         var facts = RequestFacts(model: "gemini-3.8-flash")
         facts.choices = row.choices
-        var meter = GeminiGenerate(isStreamed: true).meter(for: facts)
+        var meter = GeminiGenerate(isStreamed: true, version: "v1beta").meter(for: facts)
         var outcome = Outcome()
         meter.start(status: 200, contentType: type, contentEncoding: nil)
         for piece in pieces { meter.consume(piece) { outcome.forwarded += $0 } }

@@ -4,7 +4,7 @@ import Testing
 
 /// Gemini's requests: what is refused, what is bounded, and what is spliced in.
 @Suite struct `Gemini request` {
-    private static let endpoint = GeminiGenerate(isStreamed: false)
+    private static let endpoint = GeminiGenerate(isStreamed: false, version: "v1beta")
     private static let contents = #""contents":[{"role":"user","parts":[{"text":"Hi"}]}]"#
 
     private func facts(_ body: String) throws -> RequestFacts {
@@ -46,18 +46,25 @@ import Testing
     // MARK: - Catalog
 
     @Test func `the path says what is asked for`() throws {
-        #expect(
-            Gemini.api.endpoints.map(\.route.path) == [
-                "/v1beta/models/{model}:generateContent",
-                "/v1beta/models/{model}:streamGenerateContent",
-                "/v1beta/models/{model}:countTokens",
-            ])
-        #expect(Gemini.api.endpoints.map(\.isFree) == [false, false, true])
+        for version in ["v1beta", "v1"] {
+            for (call, isFree) in [
+                ("generateContent", false), ("streamGenerateContent", false),
+                ("countTokens", true),
+            ] {
+                let found = try #require(
+                    Gemini.api.endpoint(
+                        method: "POST", path: "/\(version)/models/gemini-3:\(call)"))
+                #expect(found.model == "gemini-3" && found.endpoint.isFree == isFree)
+            }
+        }
+        #expect(Gemini.api.endpoints.count == 6)
         #expect(Gemini.api.authorization(apiKey: "k").map(\.name) == ["x-goog-api-key"])
         let body = Array("{\(Self.contents)}".utf8)
-        #expect(try GeminiGenerate(isStreamed: false).facts(of: body).isStream == false)
-        #expect(try GeminiGenerate(isStreamed: true).facts(of: body).isStream)
-        #expect(try GeminiCountTokens().facts(of: body).model.isEmpty)
+        #expect(
+            try GeminiGenerate(isStreamed: false, version: "v1beta").facts(of: body).isStream
+                == false)
+        #expect(try GeminiGenerate(isStreamed: true, version: "v1beta").facts(of: body).isStream)
+        #expect(try GeminiCountTokens(version: "v1").facts(of: body).model.isEmpty)
     }
 
     @Test func `the model is not in the body`() throws {

@@ -1,3 +1,4 @@
+import HoldfastCore
 import HoldfastProviders
 import Testing
 
@@ -18,11 +19,19 @@ import Testing
         }
     }
 
-    @Test(arguments: ["gpt-5-search-api", "gpt-4o-search-preview", "o3-deep-research"])
-    func `a model that searches by itself is refused`(model: String) throws {
-        let error = try refusal(.openAI, "{\"model\":\"\(model)\",\(Self.openAI)}")
-        #expect(error?.code == "cost_unbounded")
-        #expect(error?.param == "model")
+    @Test(arguments: [
+        ("openai", "gpt-5-search-api", true), ("openai", "gpt-4o-search-preview", true),
+        ("azure", "o3-deep-research", true), ("openai", "gpt-4o", false),
+        ("cohere", "search-model", false),
+    ])
+    func `a model that searches by itself is known`(
+        provider: String, model: String, searches: Bool
+    ) throws {
+        let book = try PriceBook(
+            tsv: "provider\tmodel\tinput\toutput\n\(provider)\t\(model)\t1\t1\n")
+        let quote = try #require(
+            book.quote(provider: provider, model: model, from: UnixTime(0), lasting: 0))
+        #expect(quote.searchesTheWeb == searches)
     }
 
     @Test func `work that is multiplied behind one answer is refused`() throws {

@@ -133,7 +133,7 @@ struct RandomFrames {
             name: "cap-\(index)", unit: pick(CapUnit.allCases), limit: amount(),
             period: pick(PeriodKind.allCases), zone: text(), scope: scope(),
             each: dimensions(ScopeDimension.allCases.reversed()),
-            mode: pick([.enforce, .observe]))
+            mode: pick([.enforce, .observe]), fallback: pick([nil, "m", "p/m"]))
     }
 
     private mutating func spans() -> [PeriodWindow] {

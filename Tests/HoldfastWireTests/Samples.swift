@@ -44,7 +44,9 @@ enum Samples {
                 name: "each-user", unit: .usd, limit: Amount(3_000_000_000), period: .day,
                 zone: "Europe/Tallinn", scope: [.tenant: "acme", .model: "gpt-4o-mini"],
                 each: [.user, .session], mode: .observe),
-            Cap(name: "all", unit: .tokens, limit: Amount(5), period: .total),
+            Cap(
+                name: "all", unit: .tokens, limit: Amount(5), period: .total,
+                fallback: "groq/llama"),
         ], prices: "provider\tmodel\n", windows: windows)
 
     static let edgeFrames: [EdgeFrame] = [

@@ -54,6 +54,70 @@ struct FakeProviderTests {
         }
     }
 
+    @Test func `every other dialect is answered in its own words, and billed alike`() async throws {
+        // gpt-4o-mini, command-r-08-2024 and gemini-2.5-flash; a prompt of 10 tokens, 7 of output.
+        try await check(
+            responses(),
+            [#""input_tokens":10,"#, #""output_tokens":7,"#, #""status":"completed""#],
+            5_700_000)
+        try await check(
+            responses(fields: "\"stream\":true"),
+            [
+                "event: response.created\n", #""sequence_number":4,"#, #""delta":"river ""#,
+                "event: response.completed\n", #""total_tokens":17"#,
+            ], 5_700_000)
+        try await check(
+            responses(mark: "[[tokens=20]]", fields: "\"stream\":true,\"max_output_tokens\":16"),
+            ["event: response.incomplete\n", #""reason":"max_output_tokens""#], 11_100_000)
+        try await check(
+            cohere(fields: "\"stream\":false"),
+            [#""billed_units":{"input_tokens":10,"output_tokens":7}"#, "COMPLETE"], 5_700_000)
+        try await check(
+            cohere(fields: "\"stream\":true,\"max_tokens\":4"),
+            ["event: content-delta\n", "event: message-end\n", "MAX_TOKENS"], 3_900_000)
+        try await check(
+            gemini("generateContent"),
+            [#""promptTokenCount":10,"candidatesTokenCount":7,"#, #""finishReason":"STOP""#],
+            20_500_000)
+        try await check(
+            gemini("streamGenerateContent?alt=sse", limit: 4),
+            [#"data: {"candidates":"#, #""candidatesTokenCount":4,"#, "MAX_TOKENS"], 13_000_000)
+        try await check(
+            gemini("streamGenerateContent"), [#"[{"candidates":"#, "]\n"], 20_500_000)
+    }
+
+    @Test func `Bedrock's streams are framed, and its models named in the path`() async throws {
+        // 14 tokens of a prompt of 80 bytes are neither read from the cache nor written to it.
+        let mark = "[[tokens=2]][[cached=1]][[cache-write=2]][[cache-write-long=3]]"
+        let usage = #""inputTokens":14,"outputTokens":2,"totalTokens":22,"cacheReadInputTokens":1,"#
+        try await check(
+            bedrock("converse", mark: mark), [usage, #""stopReason":"end_turn""#], 32_600_000)
+        try await check(
+            bedrock("converse-stream", mark: mark),
+            [
+                "application/vnd.amazon.eventstream", ":event-type\u{7}\0\u{8}metadata",
+                #""delta":{"text":"river "}"#, usage,
+            ], 32_600_000)
+        try await check(
+            bedrock("converse-stream", mark: "[[tokens=4]][[fault=error-mid-stream]]"),
+            [":exception-type\u{7}\0\u{17}internalServerException"], 20_000_000)
+        try await check(
+            bedrock("converse", key: "AWS4-HMAC-SHA256 Credential=AKID/20261121/us-east-1"),
+            [#""inputTokens":10,"outputTokens":7,"#], 45_000_000)
+    }
+
+    @Test func `every dialect refuses in its own shape`() async throws {
+        try await checkRefusal(responses(fields: "\"max_output_tokens\":1"), 400, "\"param\"")
+        try await checkRefusal(cohere(fields: "\"max_tokens\":0"), 400, #"{"id":"req_fake1","m"#)
+        try await checkRefusal(
+            gemini("generateContent", key: ""), 403, #""status":"PERMISSION_DENIED""#)
+        try await checkRefusal(
+            gemini("generateContent", mark: "[[fault=status-429]]"), 429, "RESOURCE_EXHAUSTED")
+        try await checkRefusal(bedrock("converse", key: "Bearer "), 403, "AccessDeniedException")
+        try await checkRefusal(
+            bedrock("converse", mark: "[[fault=status-503]]"), 503, "ServiceUnavailableException")
+    }
+
     @Test func `a client that hangs up pays for what was generated and no more`() async throws {
         try await withProvider { port, bill in
             let request = chat(mark: "[[tokens=16000]][[delay=1]]", fields: "\"stream\":true")
@@ -144,6 +208,20 @@ struct FakeProviderTests {
         }
     }
 
+    private func check(
+        _ request: String, _ expected: [String], _ picoUSD: UInt64,
+        at location: SourceLocation = #_sourceLocation
+    ) async throws {
+        try await withProvider { port, bill in
+            let reply = try await exchange(port, request)
+            for text in expected {
+                #expect(reply.raw.contains(text), "\(reply.raw)", sourceLocation: location)
+            }
+            #expect(bill.totalPicoUSD == UInt128(picoUSD), sourceLocation: location)
+            #expect(bill.inFlight == 0, sourceLocation: location)
+        }
+    }
+
     private func checkRefusal(
         _ request: String, _ status: Int, _ text: String,
         at location: SourceLocation = #_sourceLocation
@@ -202,6 +280,40 @@ private func messages(mark: String, fields: String, key: String = "sk-test") -> 
             + "\"content\":\"\(prompt(mark))\"}]}")
 }
 
+private func responses(
+    mark: String = "[[tokens=7]]", fields: String = "\"user\":\"u\""
+) -> String {
+    post(
+        "/v1/responses", "authorization: Bearer sk-test",
+        "{\"model\":\"gpt-4o-mini\",\(fields),\"input\":\"\(prompt(mark))\"}")
+}
+
+private func cohere(fields: String) -> String {
+    post(
+        "/v2/chat", "authorization: Bearer sk-test",
+        "{\"model\":\"command-r-08-2024\",\(fields),\"messages\":[{\"role\":\"user\","
+            + "\"content\":\"\(prompt("[[tokens=7]]"))\"}]}")
+}
+
+private func gemini(
+    _ call: String, mark: String = "[[tokens=7]]", limit: Int = 100, key: String = "sk-test"
+) -> String {
+    post(
+        "/v1beta/models/gemini-2.5-flash:\(call)", "x-goog-api-key: \(key)",
+        "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"\(prompt(mark))\"}]}],"
+            + "\"generationConfig\":{\"maxOutputTokens\":\(limit)}}")
+}
+
+private func bedrock(
+    _ call: String, mark: String = "[[tokens=7]]", key: String = "Bearer sk-test"
+) -> String {
+    post(
+        "/model/global.anthropic.claude-haiku-4-5-20251001-v1%3A0/\(call)",
+        "authorization: \(key)\r\nx-amz-date: 20261121T120000Z",
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"\(prompt(mark))\"}]}],"
+            + "\"inferenceConfig\":{\"maxTokens\":100}}")
+}
+
 private func post(_ path: String, _ headers: String, _ body: String) -> String {
     "POST \(path) HTTP/1.1\r\nhost: fake\r\n\(headers)\r\nconnection: close\r\n"
         + "content-length: \(body.utf8.count)\r\n\r\n\(body)"
@@ -225,13 +337,16 @@ private func withProvider(
 
 private struct Reply {
     var text: String
+    /// With the marks of the chunks: of a body that may have any bytes in it they cannot be told.
+    var raw: String
     var isReset: Bool
 
     /// - Parameter bytes: a reply as it came, perhaps cut, perhaps in chunks.
     init(_ bytes: [UInt8], isReset: Bool = false) {
-        let raw = String(decoding: bytes, as: UTF8.self).replacing("\r\n", with: "\u{1}")
-        let parts = raw.split(separator: "\u{1}\u{1}", maxSplits: 1).map(String.init)
-        var text = raw
+        raw = String(decoding: bytes, as: UTF8.self)
+        let lines = raw.replacing("\r\n", with: "\u{1}")
+        let parts = lines.split(separator: "\u{1}\u{1}", maxSplits: 1).map(String.init)
+        var text = lines
         if parts.count == 2, parts[0].lowercased().contains("transfer-encoding: chunked") {
             // Sizes and data alternate, and the data has no line break of this kind.
             let lines = parts[1].split(separator: "\u{1}").enumerated()

@@ -14,13 +14,14 @@ extension Integration {
         }
 
         private func withProviders(
-            cap: String = Self.cap, _ body: (Node, Provider) async throws -> Void
+            cap: String = Self.cap, limits: String = "",
+            _ body: (Node, Provider) async throws -> Void
         ) async throws {
             try await withServe(
                 { port in
                     let url = "base_url: \"http://127.0.0.1:\(port)\""
                     let key = "api_key: \"\(Secrets.openAI)\""
-                    return SiteConfig(provider: port, caps: [cap]).with {
+                    return SiteConfig(provider: port, caps: [cap], limits: limits).with {
                         $0.moreProviders = """
                               groq: { \(key), \(url) }
                               mine:
@@ -96,6 +97,40 @@ extension Integration {
                     #expect(response.reason == row.reason, "\(row)")
                 }
                 #expect(try await provider.bill().received == 0)
+            }
+        }
+
+        @Test func `a cap that cannot pay for a model has another one asked`() async throws {
+            // Enough for the small model at its largest, and not for the large one. Clamping would come
+            // first.
+            let cap =
+                "name: cap, limit: $0.02, per: total, on_exceed: { fallback: groq/gpt-4o-mini }"
+            try await withProviders(cap: cap, limits: "clamp: false") { node, provider in
+                let large = Call(mark: "[[tokens=40]]", maxTokens: 16_000)
+                #expect(large.model == "gpt-4o")
+                for isStreamed in [false, true] {
+                    let call = large.with { $0.isStreamed = isStreamed }.named(
+                        "large-\(isStreamed)")
+                    let response = try await node.send(call)
+                    #expect(response.status == 200, "\(response.text)")
+                    #expect(
+                        response.header("x-holdfast-fallback")
+                            == "model=gpt-4o-mini; instead_of=gpt-4o; cap=cap")
+                    #expect(response.text.contains("gpt-4o-mini"))
+                    let record = try await node.record(of: "large-\(isStreamed)")
+                    #expect(record["provider"] == "groq" && record["instead_of"] == "gpt-4o")
+                }
+                // What fits is left alone.
+                let small = try await node.send(large.with { $0.maxTokens = 20 })
+                #expect(small.status == 200 && small.header("x-holdfast-fallback") == nil)
+                // And what fits with no model is refused.
+                let huge = large.with { $0.mark = String(repeating: "word ", count: 200_000) }
+                let refused = try await node.send(huge)
+                #expect(refused.status == 402, "\(refused.text)")
+                #expect(try await node.metric("holdfast_fallbacks_total{cap=\"cap\"}") == "3")
+                #expect(try await provider.bill().requests == 3)
+                try await node.settled()
+                try await node.booksEqual(provider, cap: "cap")
             }
         }
 

@@ -34,7 +34,7 @@ def prompt(tokens=10, marks=""):
     return PROMPT.format(tokens=tokens) + marks
 
 
-class _Caller:
+class Caller:
     """`options` go to the client, beside its address and key."""
 
     blocking = None
@@ -62,7 +62,7 @@ class _Caller:
         return contextlib.closing(self.blocking(**self._options))
 
 
-class OpenAICaller(_Caller):
+class OpenAICaller(Caller):
     blocking = openai.OpenAI
     asyncio = openai.AsyncOpenAI
     suffix = "/v1"
@@ -128,7 +128,7 @@ class OpenAICaller(_Caller):
         )
 
 
-class AnthropicCaller(_Caller):
+class AnthropicCaller(Caller):
     blocking = anthropic.Anthropic
     asyncio = anthropic.AsyncAnthropic
     sdk = anthropic

@@ -15,12 +15,18 @@ WRONG_KEY = "hf-zz19fh37ckrw80"
 # On every edge, too large to refuse: what the edge thinks was spent, to compare with the bill.
 LEDGER = "ledger"
 
+ROOMY = "{ name: daily, limit: $50, per: day, scope: global }"
+
+# Pays for a few short answers of the dearest model here, and for no long one of the cheapest.
+SMALL = "{ name: small, limit: $0.004, per: day, scope: { tenant: acme } }"
+
 
 class Stack:
     """A fake provider and an edge in front of it, audited when the test is over."""
 
-    def __init__(self, folder, caps):
+    def __init__(self, folder, caps, has_tls=False):
         self._folder = folder
+        self._has_tls = has_tls
         self._caps = [f"{{ name: {LEDGER}, limit: $1000, per: month, scope: global }}", *caps]
         self.provider = FakeProvider()
         # Set by tests whose requests end without usage: those are charged at the ceiling.
@@ -36,7 +42,7 @@ class Stack:
             f'{{ name: support, secret: "{KEY}", tenant: acme }}',
             f'{{ name: open, secret: "{OPEN_KEY}", tenant: acme, allow: [user, session] }}',
         ]
-        return Edge(self._folder, self.provider.url, keys, self._caps)
+        return Edge(self._folder, self.provider.url, keys, self._caps, self._has_tls)
 
     def restart_edge(self):
         """With the same store, after an orderly stop."""
@@ -109,10 +115,15 @@ def _environment():
 @pytest.fixture(scope="module")
 def roomy(tmp_path_factory):
     """One stack for the tests of a module that stay far below its cap."""
-    stack = Stack(
-        tmp_path_factory.mktemp("roomy"),
-        ["{ name: daily, limit: $50, per: day, scope: global }"],
-    )
+    stack = Stack(tmp_path_factory.mktemp("roomy"), [ROOMY])
+    yield stack
+    stack.close(audits=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """One stack for the tests of a module that are about its cap being spent."""
+    stack = Stack(tmp_path_factory.mktemp("small"), [SMALL])
     yield stack
     stack.close(audits=True)
 

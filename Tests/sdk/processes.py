@@ -22,7 +22,10 @@ STOP_SECONDS = 10
 
 def clean_environment():
     """Without proxies and keys of the machine the tests run on."""
-    prefixes = ("OPENAI_", "ANTHROPIC_", "HOLDFAST_")
+    prefixes = (
+        "OPENAI_", "ANTHROPIC_", "HOLDFAST_", "GROQ_", "MISTRAL_", "CO_", "COHERE_", "GOOGLE_",
+        "GEMINI_", "AWS_", "BOTO_", "OTEL_",
+    )  # fmt: skip
     return {
         name: value
         for name, value in os.environ.items()
@@ -154,27 +157,41 @@ class FakeProvider:
         return self.bill()["received"]
 
 
+# One fake provider behind all of them: it tells them apart by the path.
+PROVIDERS = ("openai", "anthropic", "groq", "mistral", "cohere", "gemini", "bedrock")
+
+# Behind these the fake provider is OpenAI, and so are its models and their prices.
+PRICES = [
+    f"{{ provider: {provider}, model: gpt-4o-mini, input: $0.15, cache_read: $0.075, "
+    "output: $0.60, context: 128000, max_output: 16384 }"
+    for provider in ("groq", "mistral")
+]
+
+
 class Edge:
     """`holdfast serve` with a configuration of its own."""
 
-    def __init__(self, folder, provider_url, keys, caps):
+    def __init__(self, folder, provider_url, keys, caps, has_tls=False):
+        tls = _tls(folder) if has_tls else ""
         config = folder / "holdfast.yaml"
         config.write_text(
             f"""\
 listen: 127.0.0.1:0
-admin: {{ listen: 127.0.0.1:0 }}
+{tls}admin: {{ listen: 127.0.0.1:0 }}
 store: "sqlite:{folder / 'holdfast.db'}"
 providers:
-  openai:    {{ api_key: "fake-provider-key", base_url: "{provider_url}" }}
-  anthropic: {{ api_key: "fake-provider-key", base_url: "{provider_url}" }}
-keys:
+{_providers(provider_url)}prices:
+{_list(PRICES)}keys:
 {_list(keys)}caps:
 {_list(caps)}""",
             encoding="utf-8",
         )
         self.process = HoldfastProcess("serve", "--config", config)
         self.process.logged("counter is up")
-        self.url = f"http://127.0.0.1:{int(self.process.logged('edge is up')['port'])}"
+        scheme = "https" if has_tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{int(self.process.logged('edge is up')['port'])}"
+        # What callers have to trust.
+        self.certificate = folder / "edge.crt" if has_tls else None
         admin = int(self.process.logged("admin listener is up")["port"])
         self.admin_url = f"http://127.0.0.1:{admin}"
         eventually(self._is_ready, "the edge is ready")
@@ -216,6 +233,25 @@ keys:
     def spent(self, cap, scope=None):
         account = self.account(cap, scope)
         return Decimal(account["spent"]) if account else Decimal(0)
+
+
+def _tls(folder):
+    """A certificate of the edge's own for callers, and the line of the configuration for it."""
+    certificate, key = folder / "edge.crt", folder / "edge.key"
+    if not certificate.exists():
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", "/CN=edge", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-keyout", key, "-out", certificate],
+            check=True, capture_output=True, timeout=START_SECONDS,
+        )  # fmt: skip
+    return f'tls: {{ certificate: "{certificate}", key: "{key}" }}\n'
+
+
+def _providers(url):
+    return "".join(
+        f'  {name}: {{ api_key: "fake-provider-key", base_url: "{url}" }}\n' for name in PROVIDERS
+    )
 
 
 def _list(entries):

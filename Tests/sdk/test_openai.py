@@ -114,5 +114,5 @@ def test_a_mistake_raises_the_sdks_own_exception(roomy, mode, change, error, sta
 
 def test_an_unknown_route_names_the_ones_there_are(roomy):
     with roomy.openai("sync").client() as client, pytest.raises(openai.NotFoundError) as caught:
-        client.embeddings.create(model="text-embedding-3-small", input="x")
+        client.images.generate(model="gpt-image-1", prompt="x")
     assert "/v1/chat/completions" in caught.value.message

@@ -28,7 +28,7 @@ final class Exchange {
     private let onEnd: () -> Void
 
     var phase = Phase.authenticate
-    var dialect: Dialect
+    lazy var dialect = likelyDialect()
     var key: KeyPolicy?
 
     // What the phases find out, in their order.
@@ -49,6 +49,8 @@ final class Exchange {
     var expiredCount = 0
     var hold: LeaseTable.Hold?
     var clampedBy: String?
+    /// What was asked for first, when another model answers.
+    var fallenBackFrom: Fallback?
     /// Caps in observe mode that would have refused.
     var wouldRefuse: [String] = []
     var transfer: EgressTransfer?
@@ -79,7 +81,6 @@ final class Exchange {
         self.downstream = downstream
         self.onEnd = onEnd
         requestID = RequestID.from(head.headers)
-        dialect = Self.dialect(of: head)
         context.began()
     }
 
@@ -203,11 +204,16 @@ final class Exchange {
         }
     }
 
-    private static func dialect(of head: HTTPRequestHead) -> Dialect {
-        let isAnthropic =
-            head.uri.hasPrefix("/v1/messages") || head.uri.hasPrefix("/anthropic/")
-            || head.headers.contains(name: "anthropic-version")
-        return isAnthropic ? .anthropic : .openai
+    /// Of a caller that was not let in yet.
+    private func likelyDialect() -> Dialect {
+        let found = context.routing.destinations(method: head.method.rawValue, path: path).first
+        if let found { return found.endpoint.dialect }
+        if let (provider, _) = context.routing.named(in: path),
+            let endpoint = provider.api.endpoints.first
+        {
+            return endpoint.dialect
+        }
+        return head.headers.contains(name: "anthropic-version") ? .anthropic : .openai
     }
 }
 

@@ -77,6 +77,7 @@ extension Exchange {
             if hold.output < outputWanted { noteClamp(hold) }
             admitted(hold)
         case .refused(let refusal):
+            if fallBack(from: refusal) { return admit() }
             refuse(.budget(refusal, prompt: promptBound))
         case .expired: retryInNewPeriod()
         case .saturated: refuse(.saturated)

@@ -8,7 +8,12 @@ extension Exchange {
         let prompt = try promptTokens(facts, quote)
         let rates = try holdRates(facts, quote, prompt)
         promptBound = prompt
-        guard let wanted = facts.outputLimit ?? quote.maxOutputTokens else {
+        if provider?.api.takesPriceLimit == true { self.facts?.limitPrices(to: rates) }
+        // A limit for another model may be beyond what this one takes.
+        let limit = fallenBackFrom == nil ? nil : quote.maxOutputTokens
+        guard
+            let wanted = facts.outputLimit.map({ min($0, limit ?? .max) }) ?? quote.maxOutputTokens
+        else {
             throw .request(
                 .unboundable(
                     param: "max_tokens",

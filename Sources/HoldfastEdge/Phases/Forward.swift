@@ -15,6 +15,9 @@ extension Exchange {
     /// What the bytes of the body are, which we say ourselves.
     private static let bodyHeaders: Set<String> = ["content-type", "content-encoding"]
 
+    /// Ours, and Google's, with which numbers can be left out of the usage.
+    private static let droppedPrefixes = ["x-holdfast-", "x-goog-"]
+
     /// What would make another request of it.
     private static let methodHeaders: Set<String> = [
         "x-http-method-override", "x-http-method", "x-method-override",
@@ -25,7 +28,8 @@ extension Exchange {
             preconditionFailure("forward before resolve")
         }
         precondition(hold != nil || endpoint.isFree, "forward before admit")
-        let limit = hold.flatMap { $0.output < outputWanted ? $0.output : nil }
+        let isOurs = facts.outputLimitIsOurs
+        let limit = hold.flatMap { isOurs || $0.output < callersLimit ? $0.output : nil }
         let body = endpoint.upstreamBody(body, facts: facts, outputLimit: limit)
         let request = EgressRequest(
             method: head.method.rawValue, url: provider.baseURL + upstreamPath + upstreamQuery,
@@ -39,6 +43,9 @@ extension Exchange {
             loop.execute { me.value.received(event) }
         }
     }
+
+    /// What the provider would go by if we changed nothing.
+    private var callersLimit: UInt64 { facts?.outputLimit ?? outputWanted }
 
     /// The key, or a signature with it over the request as it is sent.
     private func authorization(
@@ -57,17 +64,10 @@ extension Exchange {
     /// Those that are ours and arrive as they are sent.
     private static let signedHeaders = [("content-type", "application/json")]
 
-    /// Google takes keys in the query too, and a caller's own would be used instead of ours.
-    private static let credentialParameters: Set<Substring> = [
-        "key", "access_token", "oauth_token",
-    ]
-
     private var upstreamQuery: String {
+        let allowed = provider?.api.queryParameters ?? []
         let kept = query.dropFirst().split(separator: "&").filter { part in
-            let name = part.prefix { $0 != "=" }
-            // A name that is written in another way is still that name to whoever decodes it.
-            return !name.utf8.contains(UInt8(ascii: "%"))
-                && !Self.credentialParameters.contains(name)
+            allowed.contains(String(part.prefix { $0 != "=" }))
         }
         return kept.isEmpty ? "" : "?" + kept.joined(separator: "&")
     }
@@ -90,7 +90,9 @@ extension Exchange {
         var headers: [(String, String)] = []
         for (name, value) in head.headers {
             let lower = name.lowercased()
-            if dropped.contains(lower) || lower.hasPrefix("x-holdfast-") { continue }
+            if dropped.contains(lower) || Self.droppedPrefixes.contains(where: lower.hasPrefix) {
+                continue
+            }
             headers.append((name, value))
         }
         headers.append(("accept-encoding", "identity"))

@@ -56,6 +56,12 @@ extension Exchange {
                 name: "x-holdfast-clamped",
                 value: "max_output_tokens=\(hold.output); cap=\(clampedBy)")
         }
+        if let fallenBackFrom {
+            headers.add(
+                name: "x-holdfast-fallback",
+                value: "model=\(quote?.model ?? ""); instead_of=\(fallenBackFrom.model); "
+                    .headerSafe + "cap=\(fallenBackFrom.cap)")
+        }
         if !wouldRefuse.isEmpty {
             headers.add(
                 name: "x-holdfast-would-refuse", value: wouldRefuse.joined(separator: ", "))
@@ -100,10 +106,10 @@ extension Exchange {
     }
 
     /// Bytes that the meter held back go out before the end.
-    private func finishMeter() {
+    private func finishMeter(isPassingOn: Bool = true) {
         var rest = ByteBuffer()
         metered = meter?.finish { piece in rest.writeBytes(piece) }
-        if rest.readableBytes > 0 {
+        if isPassingOn, rest.readableBytes > 0 {
             downstream?.write(rest)
         }
     }
@@ -113,7 +119,8 @@ extension Exchange {
         if meter?.sawTerminalEvent == true { return complete() }
         let isCut = isResponseBegun
         let betweenEvents = (meter?.isBetweenEvents ?? false) && (facts?.isStream ?? false)
-        finishMeter()
+        // The half of an event that was held back would become part of ours.
+        finishMeter(isPassingOn: !betweenEvents)
         let charge: Charge
         if let metered {
             charge = .metered(metered)
@@ -179,6 +186,7 @@ extension Exchange {
             return .ceiling
         }
         if outcome == "failed" { outcome = "upstream_error" }
+        if status == 400, provider?.api.mayBillBadRequests == true { return .ceiling }
         return UnbilledStatus.contains(status) ? .nothing : .ceiling
     }
 }

@@ -27,6 +27,7 @@ extension Exchange {
         if let charged { fields["charged_usd"] = "\(charged.dollars)" }
         if let chargedTokens { fields["tokens"] = "\(chargedTokens)" }
         if let chargeBasis { fields["basis"] = "\(chargeBasis.rawValue)" }
+        if let fallenBackFrom { fields["instead_of"] = "\(fallenBackFrom.model)" }
         if let clampedBy { fields["clamped_by"] = "\(clampedBy)" }
         context.logger.info("request", metadata: fields)
     }

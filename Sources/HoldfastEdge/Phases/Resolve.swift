@@ -6,7 +6,13 @@ import NIOHTTP1
 /// Phase 2: provider, model, price, scope values, and the caps that apply.
 extension Exchange {
     func resolve() throws(Refusal) {
-        let destination = try destination()
+        try resolve(destination())
+    }
+
+    /// - Parameter model: instead of the one that the body names.
+    func resolve(
+        _ destination: Routing.Destination, model: String? = nil
+    ) throws(Refusal) {
         let (endpoint, provider) = (destination.endpoint, destination.provider)
         self.endpoint = endpoint
         self.provider = provider
@@ -15,13 +21,16 @@ extension Exchange {
         do {
             facts = try endpoint.facts(of: body)
             if let model = destination.model { facts.model = model }
+            if let model { facts.sendModel(as: model) }
             try endpoint.read(headers: { head.headers[$0] }, into: &facts)
         } catch {
             throw .request(error)
         }
         facts.rateMultiplierTenths = max(
             facts.rateMultiplierTenths, provider.api.multiplierTenths(baseURL: provider.baseURL))
-        if let tier = provider.serviceTier { facts.pinServiceTier(tier) }
+        if endpoint.takesServiceTier, let tier = provider.serviceTier {
+            facts.pinServiceTier(tier)
+        }
         guard !endpoint.isFree else {
             self.facts = facts
             return
@@ -30,6 +39,11 @@ extension Exchange {
             throw .counterUnavailable("no counter has sent its policy yet")
         }
         let quote = try quote(&facts, provider, policy, now)
+        guard !quote.searchesTheWeb else {
+            throw .request(
+                .unboundable(
+                    param: "model", because: "it searches the web, which is billed per search"))
+        }
         self.facts = facts
         self.quote = quote
         scopes = try scopeValues(provider: provider.name, model: quote.model, facts)
@@ -146,9 +160,13 @@ extension EdgeSettings.Provider {
 
     /// - Parameter model: as callers name it.
     func quote(for model: String, in prices: PriceBook, now: UnixTime) -> PriceQuote? {
-        prices.quote(
-            provider: priceProvider, model: models[model] ?? model, from: now,
-            lasting: Self.priceHorizonSeconds)
+        let model = models[model] ?? model
+        func quote(_ provider: String) -> PriceQuote? {
+            prices.quote(
+                provider: provider, model: model, from: now, lasting: Self.priceHorizonSeconds)
+        }
+        // The operator may have a price of its own for another account.
+        return quote(name) ?? (name == priceProvider ? nil : quote(priceProvider))
     }
 }
 

@@ -1,7 +1,8 @@
 enum Anthropic {
     static let api = ProviderAPI(
         id: "anthropic", defaultBaseURL: "https://api.anthropic.com",
-        credential: .header("x-api-key"), endpoints: [Messages(), CountTokens()])
+        credential: .header("x-api-key"), endpoints: [Messages(), CountTokens()],
+        queryParameters: ["beta"])
 }
 
 /// How many tokens a message has, which costs nothing.

@@ -5,6 +5,7 @@ struct Messages: Endpoint {
     let dialect = Dialect.anthropic
     let route = Route(method: "POST", path: "/v1/messages")
     let outputLimitMember = "max_tokens"
+    let takesServiceTier = true
 
     func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts {
         try RequestReader.read(body) { (reader) throws(JSONError) in

@@ -141,7 +141,7 @@ enum EventStreamDamage: Error, Equatable, Sendable {
 }
 
 /// A message of an AWS event stream: the headers that say what it is, and its payload.
-struct EventStreamMessage: Equatable, Sendable {
+package struct EventStreamMessage: Equatable, Sendable {
     /// `event`, `exception` or `error`.
     var messageType: String?
     var eventType: String?
@@ -180,7 +180,7 @@ extension EventStreamMessage {
     }
 
     /// A message as it goes over the wire. The headers are strings, in the order given.
-    static func encoded(
+    package static func encoded(
         headers: [(name: String, value: String)], payload: [UInt8]
     ) -> [UInt8] {
         var block: [UInt8] = []

@@ -43,7 +43,6 @@ struct CohereEmbed: Endpoint {
             return nil
         }
         facts.model = model
-        facts.hasOutput = false
         facts.outputLimit = 0
         facts.outputLimitMin = 0
         // Each input is a text of its own: the context is the bound of one, not of all.

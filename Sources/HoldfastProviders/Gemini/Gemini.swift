@@ -1,21 +1,30 @@
-/// Google's Gemini, by its own API. Only `v1beta`, which is what its SDKs call.
+/// Google's Gemini, by its own API.
 enum Gemini {
     static let api = ProviderAPI(
         id: "gemini", defaultBaseURL: "https://generativelanguage.googleapis.com",
         credential: .header("x-goog-api-key"),
-        endpoints: [
-            GeminiGenerate(isStreamed: false), GeminiGenerate(isStreamed: true),
-            GeminiCountTokens(),
-        ])
+        endpoints: ["v1beta", "v1"].flatMap(endpoints), queryParameters: ["alt"])
+
+    private static func endpoints(_ version: String) -> [any Endpoint] {
+        [
+            GeminiGenerate(isStreamed: false, version: version),
+            GeminiGenerate(isStreamed: true, version: version),
+            GeminiCountTokens(version: version),
+        ]
+    }
 }
 
 /// How many tokens a prompt has, which costs nothing.
 struct GeminiCountTokens: Endpoint {
     let dialect = Dialect.gemini
-    let route = Route(method: "POST", path: "/v1beta/models/{model}:countTokens")
+    let route: Route
     let isFree = true
     /// Never used: there is no output.
     let outputLimitMember = "maxOutputTokens"
+
+    init(version: String) {
+        route = Route(method: "POST", path: "/\(version)/models/{model}:countTokens")
+    }
 
     func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts {
         try RequestFacts.ofFree(body)

@@ -7,12 +7,14 @@ struct GeminiGenerate: Endpoint {
     let route: Route
     /// Inside `generationConfig`.
     let outputLimitMember = GeminiRequest.outputLimitMember
+    let takesServiceTier = true
     private let isStreamed: Bool
 
-    init(isStreamed: Bool) {
+    /// - Parameter version: `v1` or `v1beta`. SDKs call either.
+    init(isStreamed: Bool, version: String) {
         self.isStreamed = isStreamed
         let call = isStreamed ? "streamGenerateContent" : "generateContent"
-        route = Route(method: "POST", path: "/v1beta/models/{model}:\(call)")
+        route = Route(method: "POST", path: "/\(version)/models/{model}:\(call)")
     }
 
     func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts {

@@ -149,7 +149,7 @@ struct GeminiUsage: Hashable, Sendable {
     private var thoughts: UInt64 = 0
     private var cached: UInt64 = 0
     private var toolUse: UInt64 = 0
-    private var total: UInt64 = 0
+    private var total: UInt64?
     /// The largest prompt of an earlier chunk.
     private var earlierPrompt: UInt64 = 0
 
@@ -164,7 +164,7 @@ struct GeminiUsage: Hashable, Sendable {
             case .thoughtsTokenCount: thoughts = try counts.read(&scanner) ?? 0
             case .cachedContentTokenCount: cached = try counts.read(&scanner) ?? 0
             case .toolUsePromptTokenCount: toolUse = try counts.read(&scanner) ?? 0
-            case .totalTokenCount: total = try counts.read(&scanner) ?? 0
+            case .totalTokenCount: total = try counts.read(&scanner)
             case .promptTokensDetails, .cacheTokensDetails, .toolUsePromptTokensDetails:
                 try readDetails(&scanner, allowed: Self.promptModalities)
             case .candidatesTokensDetails:
@@ -181,6 +181,7 @@ struct GeminiUsage: Hashable, Sendable {
     /// and the total does not depend on it: the larger reading counts.
     private var output: UInt64 {
         let input = (prompt ?? 0) + toolUse
+        let total = total ?? 0
         return max(candidates + thoughts, total > input ? total - input : 0)
     }
 
@@ -200,7 +201,8 @@ struct GeminiUsage: Hashable, Sendable {
     /// `promptTokenCount` includes cached tokens, but not what tools added. Where more was cached
     /// than there is, there is no discount.
     func tokens(generatedParts: Bool) -> TokenUsage? {
-        guard counts.isTrusted, let prompt else { return nil }
+        // Without a total nobody knows what else is missing: callers can ask for some numbers only.
+        guard counts.isTrusted, let prompt, total != nil else { return nil }
         // An answer that nothing was reported for: the number is missing rather than zero.
         if generatedParts, output == 0 { return nil }
         let input = max(prompt, earlierPrompt)

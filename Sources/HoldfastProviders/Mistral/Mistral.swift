@@ -3,10 +3,10 @@ enum Mistral {
     static let api = ProviderAPI(
         id: "mistral", defaultBaseURL: "https://api.mistral.ai",
         endpoints: [
-            ChatCompletions(outputLimitMember: "max_tokens", asksForUsage: false),
+            ChatCompletions(
+                outputLimitMember: "max_tokens", takesServiceTier: false, asksForUsage: false),
             Completions(
                 path: "/v1/fim/completions", defaultOutputLimit: nil, asksForUsage: false),
             Embeddings(),
-            Moderations(),
         ])
 }

@@ -22,7 +22,11 @@ struct Completions: Endpoint {
             var request = CompletionRequest()
             return try request.read(&reader)
         }
-        facts.outputLimit = facts.outputLimit ?? defaultOutputLimit
+        if facts.outputLimit == nil {
+            // Sent, too: another server behind the same address could have another default.
+            facts.outputLimit = defaultOutputLimit
+            facts.outputLimitIsOurs = true
+        }
         if !asksForUsage { facts.leaveUsage() }
         return facts
     }
@@ -41,7 +45,15 @@ struct CompletionRequest {
         case streamOptions = "stream_options"
         case maxTokens = "max_tokens"
         case bestOf = "best_of"
+        case serviceTier = "service_tier"
     }
+
+    /// What cannot add to the bill. Servers have many members of their own, and some of them do.
+    private static let harmless: Set<String> = [
+        "echo", "frequency_penalty", "ignore_eos", "logit_bias", "logprobs", "metadata", "min_p",
+        "min_tokens", "presence_penalty", "random_seed", "repetition_penalty", "response_format",
+        "seed", "stop", "stop_token_ids", "suffix", "temperature", "top_k", "top_p",
+    ]
 
     private static let bodyKeys = KeyTable(BodyKey.self)
     private static let choicesMax: UInt64 = 128
@@ -59,9 +71,12 @@ struct CompletionRequest {
         facts.outputLimitField = .absent(insertAt: start)
         var keys = KnownKeys(Self.bodyKeys)
         var model: String?
-        while let key = try keys.next(&reader.scanner) {
+        while let key = try reader.next(&keys, harmless: Self.harmless) {
             switch key {
             case .model: model = try facts.readModel(&reader)
+            case .serviceTier:
+                facts.serviceTier = try reader.string("service_tier")
+                facts.hasServiceTierMember = true
             case .prompt: try readPrompt(&reader)
             case .stream: facts.isStream = try reader.bool("stream") ?? false
             case .streamOptions: streamOptions = try StreamOptions(&reader)
@@ -85,6 +100,7 @@ struct CompletionRequest {
         // Each of several prompts is answered `n` times, and the best of `best_of` is billed like all.
         facts.choices = max(choices, bestOf) * promptCount
         facts.reportUsage(streamOptions, insertAt: start)
+        facts.promptsAreSeparate = promptCount > 1
         facts.promptTokensMax = PromptBound.tokens(
             bodyByteCount: reader.scanner.bytes.count, messages: promptCount, tools: 0, hidden: 0)
         return facts

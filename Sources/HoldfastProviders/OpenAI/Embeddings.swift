@@ -1,6 +1,11 @@
 /// Embeddings: billed by input alone.
 struct Embeddings: Endpoint {
-    private enum BodyKey: String, CaseIterable { case model, input, inputs, user }
+    private enum BodyKey: String, CaseIterable { case model, input, user }
+
+    /// What cannot add to the bill.
+    private static let harmless: Set<String> = [
+        "dimensions", "encoding_format", "metadata", "output_dimension", "output_dtype",
+    ]
 
     private static let bodyKeys = KeyTable(BodyKey.self)
 
@@ -24,11 +29,10 @@ struct Embeddings: Endpoint {
         var keys = KnownKeys(bodyKeys)
         var model: String?
         var inputCount: UInt64 = 1
-        while let key = try keys.next(&reader.scanner) {
+        while let key = try reader.next(&keys, harmless: harmless) {
             switch key {
             case .model: model = try facts.readModel(&reader)
             case .input: inputCount = try countInputs(&reader)
-            case .inputs: try reader.refuseUse("inputs", because: "only `input` is known here")
             case .user: facts.metadataUser = try reader.string("user")
             }
         }
@@ -38,7 +42,6 @@ struct Embeddings: Endpoint {
             return nil
         }
         facts.model = model
-        facts.hasOutput = false
         facts.outputLimit = 0
         facts.outputLimitMin = 0
         // Each input is a text of its own: the context is the bound of one, not of all.

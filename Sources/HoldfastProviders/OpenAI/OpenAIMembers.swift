@@ -1,15 +1,23 @@
 /// Members that chat completions and responses have in common.
 enum OpenAITools {
-    private enum Key: String, CaseIterable { case type }
+    private enum Key: String, CaseIterable {
+        case type
+        case cacheControl = "cache_control"
+    }
+
+    private enum CacheKey: String, CaseIterable { case ttl }
 
     private static let keys = KeyTable(Key.self)
+    private static let cacheKeys = KeyTable(CacheKey.self)
 
     /// - Returns: how many tools there are.
-    static func read(_ reader: inout RequestReader) throws(JSONError) -> UInt64 {
+    static func read(
+        _ reader: inout RequestReader, into facts: inout RequestFacts
+    ) throws(JSONError) -> UInt64 {
         guard try reader.enterArray("tools") else { return 0 }
         var count: UInt64 = 0
         while try reader.scanner.nextElement() {
-            let type = try type(&reader, at: "tools[\(count)]")
+            let type = try type(&reader, at: "tools[\(count)]", into: &facts)
             if type != "function", type != "custom" {
                 reader.refuse(
                     .unboundable(
@@ -21,16 +29,39 @@ enum OpenAITools {
         return count
     }
 
-    /// The value of the member `type` of the object that comes next.
+    /// The value of the member `type` of the object that comes next, a tool or a part of a message.
+    ///
+    /// Where Anthropic's models are sold by this API, parts may have its cache marks.
     static func type(
-        _ reader: inout RequestReader, at path: @autoclosure () -> String
+        _ reader: inout RequestReader, at path: @autoclosure () -> String,
+        into facts: inout RequestFacts
     ) throws(JSONError) -> String? {
         guard try reader.enterObject(path()) else { return nil }
         var type: String?
         var keys = KnownKeys(keys)
-        while try keys.next(&reader.scanner) != nil { type = try reader.string(path() + ".type") }
+        while let key = try keys.next(&reader.scanner) {
+            switch key {
+            case .type: type = try reader.string(path() + ".type")
+            case .cacheControl: try readCacheControl(&reader, at: path(), into: &facts)
+            }
+        }
         reader.check(keys, at: path())
         return type
+    }
+
+    static func readCacheControl(
+        _ reader: inout RequestReader, at path: @autoclosure () -> String,
+        into facts: inout RequestFacts
+    ) throws(JSONError) {
+        guard try reader.enterObject(path() + ".cache_control") else { return }
+        var keys = KnownKeys(cacheKeys)
+        while try keys.next(&reader.scanner) != nil {
+            // All but the short lifetime is held as the long one.
+            if let ttl = try reader.string(path() + ".cache_control.ttl"), ttl != "5m" {
+                facts.usesLongCacheWrite = true
+            }
+        }
+        reader.check(keys, at: path() + ".cache_control")
     }
 }
 

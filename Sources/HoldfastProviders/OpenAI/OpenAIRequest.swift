@@ -16,6 +16,10 @@ struct OpenAIRequest {
         case multiAgent = "multi_agent"
         case mcpServers = "mcp_servers"
         case searchSettings = "search_settings"
+        case dataSources = "data_sources"
+        case predictCount = "n_predict"
+        case cacheControl = "cache_control"
+        case provider
         case searchParameters = "search_parameters"
         case compoundCustom = "compound_custom"
     }
@@ -25,12 +29,13 @@ struct OpenAIRequest {
     private static let bodyKeys = KeyTable(BodyKey.self)
     private static let messageKeys = KeyTable(MessageKey.self)
 
-    /// `gpt-5-search-api`, `gpt-4o-search-preview`, `o3-deep-research`.
-    private static let searchingModelPart = "search"
     /// OpenAI's own bound.
     private static let choicesMax: UInt64 = 128
     /// For what the provider adds to a prompt with tools.
     private static let hiddenToolTokens: UInt64 = 64
+
+    /// The member that the provider goes by.
+    let outputLimitMember: String
 
     private var facts = RequestFacts(model: "")
     private var maxTokens: (value: UInt64?, range: Range<Int>)?
@@ -39,6 +44,10 @@ struct OpenAIRequest {
     private var predictionByteCount: UInt64 = 0
     private var messageCount: UInt64 = 0
     private var toolCount: UInt64 = 0
+
+    init(outputLimitMember: String) {
+        self.outputLimitMember = outputLimitMember
+    }
 
     mutating func read(_ reader: inout RequestReader) throws(JSONError) -> RequestFacts? {
         try reader.scanner.enterObject()
@@ -56,13 +65,6 @@ struct OpenAIRequest {
         guard let model, !model.isEmpty else {
             reader.refuse(.missing(param: "model"))
             return nil
-        }
-        // Such a model searches whether or not it is asked to. Each search is billed per call, and no
-        // usage record says so.
-        if model.contains(Self.searchingModelPart) {
-            reader.refuse(
-                .unboundable(
-                    param: "model", because: "it searches the web, which is billed per search"))
         }
         facts.model = model
         facts.firstMemberIndex = start
@@ -91,7 +93,7 @@ struct OpenAIRequest {
         case .prediction:
             let value = try reader.scanner.skipValue()
             predictionByteCount = value.kind == .null ? 0 : UInt64(value.range.count)
-        case .tools: toolCount += try OpenAITools.read(&reader)
+        case .tools: toolCount += try OpenAITools.read(&reader, into: &facts)
         case .functions:
             guard try reader.enterArray(name) else { return }
             while try reader.scanner.nextElement() {
@@ -109,10 +111,16 @@ struct OpenAIRequest {
         case .audio:
             try reader.refuseUse(name, because: "audio tokens have prices of their own")
         case .reasoning: try OpenAIReasoning.check(&reader)
-        case .webSearchOptions, .searchSettings, .searchParameters, .documents:
+        case .webSearchOptions, .searchSettings, .searchParameters, .documents, .dataSources:
             try reader.refuseUse(name, because: "searches add calls and prompt tokens")
         case .previousResponseID, .conversation, .prompt, .thread:
             try reader.refuseUse(name, because: "it adds input that is not in the request")
+        case .cacheControl:
+            try OpenAITools.readCacheControl(&reader, at: "", into: &facts)
+        case .predictCount:
+            try reader.refuseUse(name, because: "some servers take it for the output limit")
+        case .provider:
+            try reader.refuseUse(name, because: "it selects hosts, which have prices of their own")
         case .models, .route, .preset:
             try reader.refuseUse(
                 name, because: "another model than the one that is priced may answer")
@@ -157,7 +165,7 @@ struct OpenAIRequest {
         var index = 0
         while try reader.scanner.nextElement() {
             let path = { "messages[\(message)].content[\(index)]" }
-            let type = try OpenAITools.type(&reader, at: path())
+            let type = try OpenAITools.type(&reader, at: path(), into: &facts)
             switch type {
             case "text", "refusal", "thinking", "reference": break
             case "image_url", "file": facts.promptIsUnboundedByBytes = true
@@ -194,6 +202,12 @@ struct OpenAIRequest {
     private mutating func resolveOutputLimit(_ reader: inout RequestReader, insertAt start: Int) {
         if maxTokens?.value != nil, maxCompletionTokens?.value != nil {
             reader.refuse(.conflict(param: "max_tokens", other: "max_completion_tokens"))
+        }
+        if maxCompletionTokens?.value != nil, outputLimitMember == "max_tokens" {
+            reader.refuse(
+                .unboundable(
+                    param: "max_completion_tokens",
+                    because: "this provider goes by `max_tokens` and may ignore it"))
         }
         if let maxTokens, maxTokens.value != nil {
             facts.outputLimit = maxTokens.value

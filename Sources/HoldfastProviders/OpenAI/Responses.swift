@@ -3,6 +3,7 @@ struct Responses: Endpoint {
     let dialect = Dialect.openai
     let route = Route(method: "POST", path: "/v1/responses")
     let outputLimitMember = "max_output_tokens"
+    let takesServiceTier = true
 
     func facts(of body: [UInt8]) throws(RequestError) -> RequestFacts {
         try RequestReader.read(body) { (reader) throws(JSONError) in

@@ -64,7 +64,7 @@ struct ResponsesRequest {
             let limit = try reader.count(name, in: 1...RequestReader.outputLimitMax)
             facts.outputLimit = limit.value
             facts.outputLimitField = .value(limit.range)
-        case .tools: toolCount = try OpenAITools.read(&reader)
+        case .tools: toolCount = try OpenAITools.read(&reader, into: &facts)
         case .user: facts.metadataUser = try reader.string(name)
         case .metadata: try facts.readMetadata(&reader)
         case .serviceTier:
@@ -154,7 +154,7 @@ struct ResponsesRequest {
         var index = 0
         while try reader.scanner.nextElement() {
             let part = "\(path)[\(index)]"
-            switch try OpenAITools.type(&reader, at: part) {
+            switch try OpenAITools.type(&reader, at: part, into: &facts) {
             case "input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text":
                 break
             case "input_image", "input_file": facts.promptIsUnboundedByBytes = true

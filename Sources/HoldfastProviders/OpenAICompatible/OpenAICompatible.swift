@@ -3,7 +3,8 @@ enum OpenAICompatible {
     static let api = ProviderAPI(
         id: "openai-compatible", defaultBaseURL: nil,
         endpoints: [
-            ChatCompletions(outputLimitMember: "max_tokens"),
+            ChatCompletions(
+                outputLimitMember: "max_tokens", takesServiceTier: false, alwaysLimits: true),
             Completions(defaultOutputLimit: nil),
             Embeddings(),
         ])

@@ -54,10 +54,16 @@ public struct PriceQuote: Hashable, Sendable {
     /// Service tiers with prices of their own, besides standard.
     public let serviceTiers: [String]
 
-    /// Never empty.
     /// Whether inference in the US has a price of its own.
     public var hasUSGeoPrice: Bool { geoUSMultiplierTenths != nil }
 
+    /// `gpt-5-search-api`, `gpt-4o-search-preview`: whether or not they are asked to, and no usage
+    /// record says how often.
+    public var searchesTheWeb: Bool {
+        ["openai", "azure"].contains(provider) && model.contains("search")
+    }
+
+    /// Never empty.
     private let rows: [PriceRow]
     private let fastMultiplierTenths: UInt64?
     private let geoUSMultiplierTenths: UInt64?

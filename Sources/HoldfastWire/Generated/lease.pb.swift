@@ -414,6 +414,9 @@ nonisolated struct Holdfast_Lease_V1_CapRule: Sendable {
 
   var mode: UInt32 = 0
 
+  /// The model to ask instead when the cap cannot pay; empty: none.
+  var fallback: String = String()
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1426,7 +1429,7 @@ nonisolated extension Holdfast_Lease_V1_Policy: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Holdfast_Lease_V1_CapRule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".CapRule"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}unit\0\u{1}limit\0\u{1}period\0\u{1}zone\0\u{1}scope\0\u{1}each\0\u{1}mode\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}unit\0\u{1}limit\0\u{1}period\0\u{1}zone\0\u{1}scope\0\u{1}each\0\u{1}mode\0\u{1}fallback\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1442,6 +1445,7 @@ nonisolated extension Holdfast_Lease_V1_CapRule: SwiftProtobuf.Message, SwiftPro
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.scope) }()
       case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.each) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.mode) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.fallback) }()
       default: break
       }
     }
@@ -1472,6 +1476,9 @@ nonisolated extension Holdfast_Lease_V1_CapRule: SwiftProtobuf.Message, SwiftPro
     if self.mode != 0 {
       try visitor.visitSingularUInt32Field(value: self.mode, fieldNumber: 8)
     }
+    if !self.fallback.isEmpty {
+      try visitor.visitSingularStringField(value: self.fallback, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1484,6 +1491,7 @@ nonisolated extension Holdfast_Lease_V1_CapRule: SwiftProtobuf.Message, SwiftPro
     if lhs.scope != rhs.scope {return false}
     if lhs.each != rhs.each {return false}
     if lhs.mode != rhs.mode {return false}
+    if lhs.fallback != rhs.fallback {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -4,7 +4,10 @@ import HoldfastEdge
 struct BenchmarkCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "benchmark", abstract: "How fast this machine is at what Holdfast does.",
-        subcommands: [DecisionBenchmarkCommand.self, CounterBenchmarkCommand.self],
+        subcommands: [
+            DecisionBenchmarkCommand.self, MeteringBenchmarkCommand.self,
+            CounterBenchmarkCommand.self,
+        ],
         defaultSubcommand: DecisionBenchmarkCommand.self)
 }
 

@@ -131,6 +131,9 @@ func openOrExplain<Part>(_ open: () throws -> Part) throws -> Part {
         return try open()
     } catch let error as ValidationError {
         throw error
+    } catch let error as PriceFileError {
+        Terminal.note("error: \(error)")
+        throw ExitCode(Exit.badConfig)
     } catch {
         Terminal.note("error: \(error)")
         throw ExitCode(Exit.failure)

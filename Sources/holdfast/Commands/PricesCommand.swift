@@ -103,7 +103,7 @@ struct PricesMissingCommand: AsyncParsableCommand {
         }
         Terminal.note(
             "\(missing.count) of \(names.count) have no price and are refused: list them under "
-                + "'price_overrides' or take them over with 'holdfast prices sync'")
+                + "'prices' or take them over with 'holdfast prices sync'")
         throw ExitCode(Exit.failure)
     }
 
