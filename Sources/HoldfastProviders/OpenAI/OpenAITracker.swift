@@ -1,3 +1,4 @@
+import Glibc
 import HoldfastCore
 
 /// What one chunk of a stream, or a whole response, says; only the parts that matter to us.
@@ -111,6 +112,12 @@ struct OpenAITracker: UsageTracker {
             sawEnd = true
             return .whole
         }
+        if model != nil, let passage = contentOnly(event, range) {
+            sawOutput = true
+            isFinal = false
+            isOutdated = usage != nil
+            return passage
+        }
         let chunk: OpenAIChunk
         do throws(JSONError) {
             chunk = try OpenAIChunk(event.dataBytes, in: range)
@@ -125,6 +132,27 @@ struct OpenAITracker: UsageTracker {
         guard let member = chunk.nullUsageMember, event.isDataInPlace else { return .whole }
         return .without(member)
     }
+
+    /// Nearly every chunk has a piece of the answer and no usage, as its bytes show at a glance: that
+    /// is a third of the time of reading it. `nil` for those that have to be read.
+    private func contentOnly(_ event: SSEEvent, _ range: Range<Int>) -> Passage? {
+        guard event.dataBytes[range].holds(Self.firstChoice),
+            !event.dataBytes[range].holds(Self.errorKey)
+        else { return nil }
+        let tail = Self.nullUsage
+        let start = range.upperBound - tail.count
+        guard start > range.lowerBound, event.dataBytes[start..<range.upperBound] == tail else {
+            return event.dataBytes[range].holds(Self.usageKey) ? nil : .whole
+        }
+        guard !event.dataBytes[range.lowerBound..<start].holds(Self.usageKey) else { return nil }
+        // Without the brace at the end.
+        return event.isDataInPlace ? .without(start..<range.upperBound - 1) : .whole
+    }
+
+    private static let firstChoice = Array(#""choices":[{"#.utf8)
+    private static let usageKey = Array("usage".utf8)
+    private static let errorKey = Array(#""error""#.utf8)
+    private static let nullUsage = Array(#","usage":null}"#.utf8)[...]
 
     mutating func observe(document: [UInt8]) {
         do throws(JSONError) {
@@ -161,5 +189,24 @@ struct OpenAITracker: UsageTracker {
                 usesLongCacheWrite: usesLongCacheWrite, hasOutput: hasOutput)
         else { return nil }
         return MeteredUsage(usage: tokens, serviceTier: serviceTier, model: model)
+    }
+}
+
+extension ArraySlice<UInt8> {
+    /// - Parameter text: at least one byte, the rarer the first one the better.
+    fileprivate func holds(_ text: [UInt8]) -> Bool {
+        withUnsafeBytes { bytes in
+            guard var start = bytes.baseAddress else { return false }
+            var count = bytes.count
+            while count >= text.count,
+                let found = memchr(start, CInt(text[0]), count - text.count + 1)
+            {
+                if memcmp(found, text, text.count) == 0 { return true }
+                let next = UnsafeRawPointer(found) + 1
+                count -= next - start
+                start = next
+            }
+            return false
+        }
     }
 }

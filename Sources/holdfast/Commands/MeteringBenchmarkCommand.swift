@@ -9,7 +9,7 @@ struct MeteringBenchmarkCommand: ParsableCommand {
         discussion: """
             Passes streams of each format through the meter, one event at a time as they come from the
             network, warm, in this process: the median of nine rounds. Then how much more memory is in
-            use after a stream than after its first hundredth. Build with 'make build' first.
+            use after a stream twice as long. Build with 'make build' first.
             """)
 
     @Option(help: "Events of each stream.")
@@ -32,7 +32,7 @@ struct MeteringBenchmarkCommand: ParsableCommand {
                 return Int(nanoseconds) / events
             }
             meter = try format.meter()
-            Self.pass(format.event, times: events / 100, through: &meter)
+            Self.pass(format.event, times: events, through: &meter)
             let before = try Self.bytesInUse()
             Self.pass(format.event, times: events, through: &meter)
             let kept = try Self.bytesInUse() - before
@@ -109,7 +109,8 @@ private struct MeteredFormat {
                 name: "content-delta")),
         MeteredFormat(
             name: "Gemini generateContent", provider: "gemini",
-            path: "/v1beta/models/m:streamGenerateContent", request: #"{"contents":[]}"#,
+            path: "/v1beta/models/m:streamGenerateContent",
+            request: #"{"contents":[{"parts":[{"text":"Hi"}]}]}"#,
             event: data(
                 #"{"candidates":[{"content":{"parts":[{"text":" token"}],"role":"model"},"#
                     + #""index":0}],"#
@@ -117,7 +118,7 @@ private struct MeteredFormat {
                     + #""modelVersion":"gemini-3.8-flash"}"#)),
         MeteredFormat(
             name: "Bedrock converse", provider: "bedrock", path: "/model/m/converse-stream",
-            request: #"{"messages":[]}"#,
+            request: #"{"messages":[{"role":"user","content":[{"text":"Hi"}]}]}"#,
             event: EventStreamMessage.encoded(
                 headers: [
                     (":event-type", "contentBlockDelta"), (":content-type", "application/json"),
