@@ -1,4 +1,3 @@
-import Glibc
 import HoldfastCore
 
 /// What one chunk of a stream, or a whole response, says; only the parts that matter to us.
@@ -133,26 +132,19 @@ struct OpenAITracker: UsageTracker {
         return .without(member)
     }
 
-    /// Nearly every chunk has a piece of the answer and no usage, as its bytes show at a glance: that
-    /// is a third of the time of reading it. `nil` for those that have to be read.
+    /// Nearly every chunk has a piece of the answer and no usage, as one look at its bytes shows, in a
+    /// third of the time that it takes to read it. `nil` for those that have to be read.
     private func contentOnly(_ event: SSEEvent, _ range: Range<Int>) -> Passage? {
-        guard event.dataBytes[range].holds(Self.firstChoice),
-            !event.dataBytes[range].holds(Self.errorKey)
+        let glance = ChunkGlance(event.dataBytes, in: range)
+        guard glance.hasChoice, !glance.hasError else { return nil }
+        guard let usage = glance.usage else { return .whole }
+        let tail = ChunkGlance.nullUsage
+        guard usage == range.upperBound - tail.count + 1,
+            event.dataBytes[(usage - 1)..<range.upperBound].elementsEqual(tail)
         else { return nil }
-        let tail = Self.nullUsage
-        let start = range.upperBound - tail.count
-        guard start > range.lowerBound, event.dataBytes[start..<range.upperBound] == tail else {
-            return event.dataBytes[range].holds(Self.usageKey) ? nil : .whole
-        }
-        guard !event.dataBytes[range.lowerBound..<start].holds(Self.usageKey) else { return nil }
-        // Without the brace at the end.
-        return event.isDataInPlace ? .without(start..<range.upperBound - 1) : .whole
+        // With the comma in front, without the brace behind.
+        return event.isDataInPlace ? .without(usage - 1..<range.upperBound - 1) : .whole
     }
-
-    private static let firstChoice = Array(#""choices":[{"#.utf8)
-    private static let usageKey = Array("usage".utf8)
-    private static let errorKey = Array(#""error""#.utf8)
-    private static let nullUsage = Array(#","usage":null}"#.utf8)[...]
 
     mutating func observe(document: [UInt8]) {
         do throws(JSONError) {
@@ -192,21 +184,37 @@ struct OpenAITracker: UsageTracker {
     }
 }
 
-extension ArraySlice<UInt8> {
-    /// - Parameter text: at least one byte, the rarer the first one the better.
-    fileprivate func holds(_ text: [UInt8]) -> Bool {
-        withUnsafeBytes { bytes in
-            guard var start = bytes.baseAddress else { return false }
-            var count = bytes.count
-            while count >= text.count,
-                let found = memchr(start, CInt(text[0]), count - text.count + 1)
-            {
-                if memcmp(found, text, text.count) == 0 { return true }
-                let next = UnsafeRawPointer(found) + 1
-                count -= next - start
-                start = next
+/// Which of the members that matter could be in a chunk, by their names anywhere in its bytes.
+private struct ChunkGlance {
+    static let nullUsage = Array(#","usage":null}"#.utf8)
+    private static let choice = Array(#""choices":[{"#.utf8)
+    private static let error = Array(#""error""#.utf8)
+    private static let usage = Array(#""usage""#.utf8)
+
+    private(set) var hasChoice = false
+    private(set) var hasError = false
+    /// Where the first one is.
+    private(set) var usage: Int?
+
+    init(_ bytes: [UInt8], in range: Range<Int>) {
+        bytes.withUnsafeBufferPointer { bytes in
+            var index = range.lowerBound
+            let end = range.upperBound - 1
+            while index < end {
+                guard bytes[index] == UInt8(ascii: "\"") else {
+                    index += 1
+                    continue
+                }
+                let rest = bytes[index..<range.upperBound]
+                switch bytes[index + 1] {
+                case UInt8(ascii: "c"): hasChoice = hasChoice || rest.starts(with: Self.choice)
+                case UInt8(ascii: "e"): hasError = hasError || rest.starts(with: Self.error)
+                case UInt8(ascii: "u"):
+                    if usage == nil, rest.starts(with: Self.usage) { usage = index }
+                default: break
+                }
+                index += 1
             }
-            return false
         }
     }
 }
