@@ -66,6 +66,8 @@ public struct RequestFacts: Hashable, Sendable {
     /// does then is not known.
     public var outputLimitIsOurs = false
     var priceSplice: Splice?
+    /// Whether the body has the member `provider`, perhaps as `null`.
+    public var hasProviderMember = false
     /// Whether the prompt is many, each of which may be as long as the model's context.
     public var promptsAreSeparate = false
 
@@ -80,8 +82,10 @@ public struct RequestFacts: Hashable, Sendable {
 
     public var isModelInBody: Bool { modelRange != nil }
 
-    /// Has the request served at these prices or not at all.
+    /// Has the request served at these prices or not at all. Not for a body with a member `provider`,
+    /// which would be the one that counts.
     public mutating func limitPrices(to rates: HoldRates) {
+        precondition(!hasProviderMember, "a second member `provider`")
         var value = JSONWriter()
         value.object { writer in
             writer.key("max_price")

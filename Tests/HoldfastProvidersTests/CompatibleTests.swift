@@ -208,6 +208,48 @@ import Testing
         }
     }
 
+    @Test func `a limit of null is replaced where it would count`() throws {
+        let older = ChatCompletions(outputLimitMember: "max_tokens")
+        for (endpoint, body, sent) in [
+            (older, #"{"max_tokens":null,"model":"m"}"#, #"{"max_tokens":5,"model":"m"}"#),
+            (
+                older, #"{"model":"m","max_completion_tokens":null}"#,
+                #"{"max_tokens":5,"model":"m","max_completion_tokens":null}"#
+            ),
+            (
+                ChatCompletions(), #"{"model":"m","max_tokens":null}"#,
+                #"{"max_completion_tokens":5,"model":"m","max_tokens":null}"#
+            ),
+            (
+                ChatCompletions(), #"{"model":"m","max_completion_tokens":null}"#,
+                #"{"model":"m","max_completion_tokens":5}"#
+            ),
+        ] {
+            let bytes = Array(body.utf8)
+            let facts = try endpoint.facts(of: bytes)
+            #expect(facts.outputLimit == nil)
+            let result = endpoint.upstreamBody(bytes, facts: facts, outputLimit: 5)
+            #expect(String(decoding: result, as: UTF8.self) == sent)
+        }
+        let named = try older.facts(of: Array(#"{"model":"m","provider":null}"#.utf8))
+        #expect(named.hasProviderMember)
+    }
+
+    @Test func `the prices that a host may take are those of the table`() throws {
+        let book = try PriceBook(
+            tsv:
+                "provider\tmodel\tinput\tcache_write\toutput\tlong_above\tlong_input\tlong_output\n"
+                + "openrouter\tm\t3\t4\t15\t100\t6\t22\n")
+        let quote = try #require(
+            book.quote(provider: "openrouter", model: "m", from: UnixTime(0), lasting: 0))
+        func rates(_ prompt: UInt64) -> [UInt64] {
+            let rates = quote.listedRates(promptTokensMax: prompt)
+            return [rates.input, rates.output].map(\.nanoUSDPerMillionTokens)
+        }
+        #expect(rates(100) == [3, 15])
+        #expect(rates(101) == [6, 22])
+    }
+
     @Test(arguments: [
         (#"[{"content":[{"type":"text","cache_control":{"type":"ephemeral","ttl":"1h"}}]}]"#, true),
         (

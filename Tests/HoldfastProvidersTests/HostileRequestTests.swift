@@ -22,7 +22,6 @@ import Testing
     @Test(arguments: [
         ("openai", "gpt-5-search-api", true), ("openai", "gpt-4o-search-preview", true),
         ("azure", "o3-deep-research", true), ("openai", "gpt-4o", false),
-        ("cohere", "search-model", false),
     ])
     func `a model that searches by itself is known`(
         provider: String, model: String, searches: Bool

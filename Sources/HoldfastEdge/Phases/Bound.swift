@@ -8,7 +8,7 @@ extension Exchange {
         let prompt = try promptTokens(facts, quote)
         let rates = try holdRates(facts, quote, prompt)
         promptBound = prompt
-        if provider?.api.takesPriceLimit == true { self.facts?.limitPrices(to: rates) }
+        try limitPrices(facts, quote)
         // A limit for another model may be beyond what this one takes.
         let limit = fallenBackFrom == nil ? nil : quote.maxOutputTokens
         guard
@@ -18,6 +18,12 @@ extension Exchange {
                 .unboundable(
                     param: "max_tokens",
                     because: "the model's largest output is not known, so the limit must be given"))
+        }
+        guard fallenBackFrom == nil || wanted >= facts.outputLimitMin else {
+            throw .request(
+                .unboundable(
+                    param: "max_tokens",
+                    because: "the other model's largest output is less than the request needs"))
         }
         outputWanted = wanted
         let formula = CeilingFormula(
@@ -29,6 +35,16 @@ extension Exchange {
                     param: "max_tokens", because: "it could cost more than can be counted"))
         }
         self.formula = formula
+    }
+
+    private func limitPrices(_ facts: RequestFacts, _ quote: PriceQuote) throws(Refusal) {
+        guard provider?.api.takesPriceLimit == true else { return }
+        guard !facts.hasProviderMember else {
+            throw .request(
+                .unboundable(
+                    param: "provider", because: "it is where the highest price is said"))
+        }
+        self.facts?.limitPrices(to: quote.listedRates(promptTokensMax: promptBound))
     }
 
     private func holdRates(

@@ -28,9 +28,12 @@ extension Exchange {
         // Budget comes back in a moment, or nobody may spend.
         case .inFlight, .frozen: return false
         }
-        guard let name = cap.fallback, let endpoint, let provider, let facts, facts.isModelInBody,
+        guard let name = cap.fallback, let endpoint, let provider, let facts,
             let policy = context.policy.policy, let now = context.clock.now()
         else { return false }
+        guard facts.isModelInBody else {
+            return fallbackFailed(cap, "the path of such a request names its model")
+        }
         let before = fallenBackFrom?.tried ?? [[provider.name, facts.model]]
         guard before.count <= Self.fallbackCountMax,
             let (destination, model) = context.routing.fallback(
@@ -39,24 +42,59 @@ extension Exchange {
         else { return fallbackFailed(cap, "no configured provider has a price for it") }
         let tried = before.union([[destination.provider.name, model]])
         guard tried.count > before.count else { return false }
+        let aim = aim
         do {
             let first = fallenBackFrom?.model ?? quote?.model ?? facts.model
             fallenBackFrom = Fallback(model: first, cap: cap.name, tried: tried)
-            try retarget(destination, model: model)
+            try resolve(destination, model: model)
+            try bound()
         } catch {
+            // The refusal is for what was asked before.
+            self.aim = aim
             return fallbackFailed(cap, error.code)
         }
         context.metrics.fallbacks.with(cap.name).increment()
         return true
     }
 
-    private func retarget(
-        _ destination: Routing.Destination, model: String
-    ) throws(Refusal) {
-        try resolve(destination, model: model)
-        try bound()
-        clampedBy = nil
-        wouldRefuse = []
+    /// What resolve and bound have found out.
+    private struct Aim {
+        let endpoint: (any Endpoint)?
+        let provider: EdgeSettings.Provider?
+        let upstreamPath: String
+        let facts: RequestFacts?
+        let quote: PriceQuote?
+        let scopes: ScopeValues
+        let targets: [AccountTarget]
+        let policyGeneration: UInt64
+        let formula: CeilingFormula?
+        let promptBound: UInt64
+        let outputWanted: UInt64
+        let fallenBackFrom: Fallback?
+    }
+
+    private var aim: Aim {
+        get {
+            Aim(
+                endpoint: endpoint, provider: provider, upstreamPath: upstreamPath, facts: facts,
+                quote: quote, scopes: scopes, targets: targets,
+                policyGeneration: policyGeneration, formula: formula, promptBound: promptBound,
+                outputWanted: outputWanted, fallenBackFrom: fallenBackFrom)
+        }
+        set {
+            endpoint = newValue.endpoint
+            provider = newValue.provider
+            upstreamPath = newValue.upstreamPath
+            facts = newValue.facts
+            quote = newValue.quote
+            scopes = newValue.scopes
+            targets = newValue.targets
+            policyGeneration = newValue.policyGeneration
+            formula = newValue.formula
+            promptBound = newValue.promptBound
+            outputWanted = newValue.outputWanted
+            fallenBackFrom = newValue.fallenBackFrom
+        }
     }
 
     private func fallbackFailed(_ cap: Cap, _ reason: String) -> Bool {

@@ -28,8 +28,7 @@ extension Exchange {
             preconditionFailure("forward before resolve")
         }
         precondition(hold != nil || endpoint.isFree, "forward before admit")
-        let isOurs = facts.outputLimitIsOurs
-        let limit = hold.flatMap { isOurs || $0.output < callersLimit ? $0.output : nil }
+        let limit = facts.outputLimitIsOurs ? ownLimit : hold.flatMap(clampedLimit)
         let body = endpoint.upstreamBody(body, facts: facts, outputLimit: limit)
         let request = EgressRequest(
             method: head.method.rawValue, url: provider.baseURL + upstreamPath + upstreamQuery,
@@ -44,8 +43,20 @@ extension Exchange {
         }
     }
 
-    /// What the provider would go by if we changed nothing.
-    private var callersLimit: UInt64 { facts?.outputLimit ?? outputWanted }
+    /// `nil`: what the provider would go by if we changed nothing is not above the hold.
+    private func clampedLimit(_ hold: LeaseTable.Hold) -> UInt64? {
+        hold.output < facts?.outputLimit ?? outputWanted ? hold.output : nil
+    }
+
+    /// Where the caller has set none. Some servers refuse what does not fit into the context beside the
+    /// prompt, of which only a bound is known here.
+    private var ownLimit: UInt64? {
+        guard let hold else { return nil }
+        guard let context = quote?.contextTokens, context > promptBound,
+            context - promptBound >= self.context.settings.clampMinimumTokens
+        else { return hold.output }
+        return min(hold.output, context - promptBound)
+    }
 
     /// The key, or a signature with it over the request as it is sent.
     private func authorization(

@@ -39,7 +39,7 @@ extension Exchange {
             throw .counterUnavailable("no counter has sent its policy yet")
         }
         let quote = try quote(&facts, provider, policy, now)
-        guard !quote.searchesTheWeb else {
+        guard endpoint.dialect != .openai || !quote.searchesTheWeb else {
             throw .request(
                 .unboundable(
                     param: "model", because: "it searches the web, which is billed per search"))

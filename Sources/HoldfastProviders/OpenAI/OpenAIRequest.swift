@@ -120,6 +120,7 @@ struct OpenAIRequest {
         case .predictCount:
             try reader.refuseUse(name, because: "some servers take it for the output limit")
         case .provider:
+            facts.hasProviderMember = true
             try reader.refuseUse(name, because: "it selects hosts, which have prices of their own")
         case .models, .route, .preset:
             try reader.refuseUse(
@@ -212,7 +213,10 @@ struct OpenAIRequest {
         if let maxTokens, maxTokens.value != nil {
             facts.outputLimit = maxTokens.value
             facts.outputLimitField = .value(maxTokens.range)
-        } else if let maxCompletionTokens {
+        } else if let maxTokens, outputLimitMember == "max_tokens" {
+            // Replaced: of two members of one name the second would count.
+            facts.outputLimitField = .value(maxTokens.range)
+        } else if let maxCompletionTokens, outputLimitMember != "max_tokens" {
             facts.outputLimit = maxCompletionTokens.value
             facts.outputLimitField = .value(maxCompletionTokens.range)
         } else {

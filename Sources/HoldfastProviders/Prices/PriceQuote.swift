@@ -59,8 +59,18 @@ public struct PriceQuote: Hashable, Sendable {
 
     /// `gpt-5-search-api`, `gpt-4o-search-preview`: whether or not they are asked to, and no usage
     /// record says how often.
-    public var searchesTheWeb: Bool {
-        ["openai", "azure"].contains(provider) && model.contains("search")
+    public var searchesTheWeb: Bool { model.contains("search") }
+
+    /// The listed prices, which a charge for uncached tokens rests on: at most these may be billed.
+    public func listedRates(promptTokensMax: UInt64) -> HoldRates {
+        var dearest: TokenRates?
+        for row in rows {
+            let text = row.standard.text
+            let rates = text.longRates(promptTokens: promptTokensMax, in: row) ?? text.short
+            dearest = rates.dearest(dearest ?? rates)
+        }
+        guard let dearest else { preconditionFailure("a quote without prices") }
+        return HoldRates(input: dearest.input, output: dearest.output)
     }
 
     /// Never empty.
