@@ -150,7 +150,7 @@ public struct RequestFacts: Hashable, Sendable {
         serviceTier = tier
         var value = JSONWriter()
         value.string(tier)
-        // In front of another member: there is at least the model.
+        // In front of another member: a body without any has been refused.
         tierSplice = Splice(
             firstMemberIndex..<firstMemberIndex,
             "\"service_tier\":\(String(decoding: value.bytes, as: UTF8.self)),")

@@ -75,8 +75,9 @@ extension Integration {
         @Test func `a route that is not metered is not served`() async throws {
             try await withServe({ SiteConfig(provider: $0, caps: [Self.cap]) }) { node, provider in
                 for (method, path) in [
-                    ("GET", "/v1/models"), ("POST", "/v1/embeddings"), ("GET", "/bill"),
-                    ("GET", "/v1/chat/completions"), ("POST", "/v1/messages/count_tokens"),
+                    ("GET", "/v1/models/gpt-4o"), ("POST", "/v1/images/generations"),
+                    ("GET", "/bill"), ("GET", "/v1/chat/completions"),
+                    ("POST", "/v1/messages/batches"), ("POST", "/openai/v1/messages"),
                     ("POST", "/v1/chat/completions/../../bill"), ("DELETE", "/"),
                 ] {
                     let response = CallResponse(

@@ -192,7 +192,8 @@ extension Exchange {
 }
 
 /// Statuses with which a provider says that it did not do the work. docs/adr/0005 has the reasons;
-/// every other status without usage is charged at the ceiling.
+/// every other status without usage is charged at the ceiling. Of some providers 400 is too, see
+/// `ProviderAPI.mayBillBadRequests`.
 enum UnbilledStatus {
     static func contains(_ status: Int) -> Bool {
         switch status {

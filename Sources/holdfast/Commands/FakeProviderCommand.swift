@@ -9,7 +9,9 @@ import UnixSignals
 struct FakeProviderCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fake-provider",
-        abstract: "A provider that speaks OpenAI's and Anthropic's formats and keeps a bill.",
+        abstract:
+            "A provider that speaks the formats of OpenAI, Anthropic, Cohere, Gemini and Bedrock, "
+            + "and keeps a bill.",
         discussion: """
             GET /bill returns what it billed per key and model. Answers can be steered by marks in the
             last message: [[tokens=50]] [[delay=10]] [[tool]] [[cached=20]] [[fault=status-500]].
